@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * tz_qp.h - one reliable connection (RC) queue pair, sans I/O.
+ *
+ * A struct tz_qp is a pure state machine: it holds no lock, allocates nothing,
+ * never sleeps, and has no socket and no clock. Its owner ("the backend": the
+ * kernel module, the user-mode provider, the simulator) serialises all calls
+ * for one QP, gives it memory when it is initialised, and passes the time.
+ *
+ * Receive:	n = tz_qp_rx_want(qp, vec, max)		where do bytes go next?
+ *		tz_qp_rx_done(qp, bytes, now)		that many have arrived
+ * Transmit:	tz_qp_tx_fill(qp, now)			make PDUs of what is due
+ *		n = tz_qp_tx_peek(qp, vec, max)		which bytes go next?
+ *		tz_qp_tx_done(qp, bytes, now)		that many were taken
+ * Time:	tz_qp_deadline(qp)			when to call again at latest
+ *		tz_qp_timer(qp, now)			a deadline may have passed
+ *
+ * rx_want and tx_peek change nothing and may be asked any number of times.
+ * After any call the backend should look at tz_qp_deadline() again. All times
+ * are nanoseconds of one monotonic clock; 0 means "never".
+ *
+ * The semantics are those of the InfiniBand Architecture Specification,
+ * volume 1, chapters 9 (transport), 10 and 11 (verbs), for the RC transport.
+ */
+#ifndef TZ_QP_H
+#define TZ_QP_H
+
+#include "deps.h"
+#include "tz_wire.h"
+#include <rdma/tcpzc-abi.h>
+
+struct tz_qp;
+
+/* ---- memory regions ----------------------------------------------------- */
+
+/* Access rights; the values are those of enum ibv_access_flags. */
+#define TZ_ACCESS_LOCAL_WRITE	(1u << 0)
+#define TZ_ACCESS_REMOTE_WRITE	(1u << 1)
+#define TZ_ACCESS_REMOTE_READ	(1u << 2)
+#define TZ_ACCESS_REMOTE_ATOMIC	(1u << 3)
+
+/*
+ * What the engine knows of a memory region; the backend embeds it in its own
+ * object. Everything but @dead is constant while the region can be found.
+ */
+struct tz_mr {
+	u64 iova;		/* address of the first byte as peers name it */
+	u64 len;		/* bytes */
+	u32 key;		/* lkey and rkey */
+	u32 access;		/* TZ_ACCESS_* */
+	u32 pdn;		/* protection domain */
+	u32 dead;		/* deregistered: touch its memory no more */
+};
+
+/* A range of a region: @off counts from the region's first byte. */
+struct tz_seg {
+	struct tz_mr *mr;
+	u64 off;
+	u32 len;
+};
+
+/* Bytes to send or to receive into: plain memory if @mr is NULL. */
+struct tz_vec {
+	struct tz_mr *mr;
+	u64 off;		/* offset in @mr */
+	u8 *ptr;		/* plain memory */
+	u32 len;
+};
+
+/* ---- rings -------------------------------------------------------------- */
+
+/* A ring as the engine sees it; @slots and @hdr are shared, thus untrusted. */
+struct tz_ring {
+	struct tcpzc_ring_hdr *hdr;
+	u8 *slots;
+	u32 depth;		/* a power of two */
+	u32 stride;		/* bytes of a slot */
+};
+
+/* A receive work request, copied out of its ring and validated. */
+struct tz_rwqe {
+	u64 wr_id;
+	u32 num_sge;
+	u32 bad;		/* malformed: complete with LOC_QP_OP_ERR */
+	struct tcpzc_sge sge[TCPZC_MAX_SGE];
+};
+
+/* Consumer of a receive ring (RQ or SRQ). */
+struct tz_rq {
+	struct tz_ring ring;
+	u32 cons;
+	u32 max_sge;
+};
+
+/*
+ * Take the oldest posted receive work request. Returns false if there is none.
+ * An SRQ's callers serialise.
+ */
+bool tz_rq_take(struct tz_rq *rq, struct tz_rwqe *out);
+
+/* Number of posted receive work requests, as far as the ring can be trusted. */
+u32 tz_rq_count(const struct tz_rq *rq);
+
+/* ---- backend ------------------------------------------------------------ */
+
+enum tz_event {
+	TZ_EVENT_SQ_DRAINED,
+	TZ_EVENT_LAST_WQE_REACHED,
+	TZ_EVENT_COMM_EST,
+	TZ_EVENT_REQ_ERR,	/* the peer sent an invalid request */
+	TZ_EVENT_ACCESS_ERR,	/* the peer lacked the right for its request */
+	TZ_EVENT_FATAL,		/* the stream made no sense */
+	TZ_EVENTS
+};
+
+/* What the engine asks of its backend; called within the QP's calls only. */
+struct tz_ops {
+	/*
+	 * The region of @key in @qp's protection domain, NULL if none. The
+	 * pointer is good until the engine returns to the backend; the engine
+	 * takes a reference (mr_get) when it keeps one longer.
+	 */
+	struct tz_mr *(*mr_find)(struct tz_qp *qp, u32 key);
+	void (*mr_get)(struct tz_mr *mr);
+	void (*mr_put)(struct tz_mr *mr);
+	/*
+	 * Copy to and from a region. mr_write publishes bytes in ascending
+	 * order: a reader that sees the last one sees all others.
+	 */
+	void (*mr_write)(struct tz_mr *mr, u64 off, const void *src, u32 len);
+	void (*mr_read)(struct tz_mr *mr, u64 off, void *dst, u32 len);
+	/* 64-bit atomic on naturally aligned memory; returns the old value. */
+	u64 (*mr_atomic)(struct tz_mr *mr, u64 off, enum tz_atomic_kind kind,
+			 u64 compare_add, u64 swap);
+	/* Take a work request of the QP's SRQ; false if it is empty. */
+	bool (*srq_take)(struct tz_qp *qp, struct tz_rwqe *out);
+	/* Completions of the send queue and of the receive queue, in order. */
+	void (*complete_send)(struct tz_qp *qp, const struct tcpzc_cqe *cqe);
+	void (*complete_recv)(struct tz_qp *qp, const struct tcpzc_cqe *cqe);
+	void (*event)(struct tz_qp *qp, enum tz_event event);
+};
+
+/* Counters, for `rdma statistic` and the environment variable TCPZC_STATS. */
+struct tz_stats {
+	u64 tx_bytes, rx_bytes;			/* payload */
+	u64 tx_copied, rx_copied;		/* payload through staging */
+	u64 tx_msgs, rx_msgs;
+	u64 tx_pdus, rx_pdus;
+	u64 tx_acks, rx_acks;			/* ACK PDUs, not piggybacked */
+	u64 tx_rnr_naks, rx_rnr_naks;
+	u64 tx_naks, rx_naks;
+	u64 rx_dropped;				/* PDUs dropped after an RNR NAK */
+	u64 rnr_stalls;
+	u64 protocol_errors;
+};
+
+/* ---- queue pair --------------------------------------------------------- */
+
+/* Values of enum ibv_qp_state. */
+enum tz_state {
+	TZ_RESET, TZ_INIT, TZ_RTR, TZ_RTS, TZ_SQD, TZ_SQE, TZ_ERR, TZ_STATES
+};
+
+/* Attribute mask bits; the values are those of enum ibv_qp_attr_mask. */
+#define TZ_QP_STATE			(1u << 0)
+#define TZ_QP_CUR_STATE			(1u << 1)
+#define TZ_QP_EN_SQD_ASYNC_NOTIFY	(1u << 2)
+#define TZ_QP_ACCESS_FLAGS		(1u << 3)
+#define TZ_QP_PKEY_INDEX		(1u << 4)
+#define TZ_QP_PORT			(1u << 5)
+#define TZ_QP_QKEY			(1u << 6)
+#define TZ_QP_AV			(1u << 7)
+#define TZ_QP_PATH_MTU			(1u << 8)
+#define TZ_QP_TIMEOUT			(1u << 9)
+#define TZ_QP_RETRY_CNT			(1u << 10)
+#define TZ_QP_RNR_RETRY			(1u << 11)
+#define TZ_QP_RQ_PSN			(1u << 12)
+#define TZ_QP_MAX_QP_RD_ATOMIC		(1u << 13)
+#define TZ_QP_ALT_PATH			(1u << 14)
+#define TZ_QP_MIN_RNR_TIMER		(1u << 15)
+#define TZ_QP_SQ_PSN			(1u << 16)
+#define TZ_QP_MAX_DEST_RD_ATOMIC	(1u << 17)
+#define TZ_QP_PATH_MIG_STATE		(1u << 18)
+#define TZ_QP_CAP			(1u << 19)
+#define TZ_QP_DEST_QPN			(1u << 20)
+
+/*
+ * May an RC QP go from @from to @to with this attribute mask (TZ_QP_STATE
+ * included or not)? IB specification 10.3.1 and table 96; the same answer as
+ * ib_modify_qp_is_ok() of the kernel.
+ */
+bool tz_state_modify_ok(enum tz_state from, enum tz_state to, u32 mask);
+
+struct tz_qp_attr {
+	enum tz_state state;
+	u32 access;		/* TZ_ACCESS_* that peers may use */
+	u32 dest_qpn;
+	u32 sq_psn;
+	u32 rq_psn;
+	u8 sgid[16];
+	u8 dgid[16];
+	u8 timeout;		/* 4.096 us * 2^timeout; 0: for ever */
+	u8 retry_cnt;
+	u8 rnr_retry;		/* 7: for ever */
+	u8 min_rnr_timer;	/* 5-bit code */
+	u8 max_rd_atomic;	/* as requester */
+	u8 max_dest_rd_atomic;	/* as responder */
+};
+
+/* Constant for the life of a QP. */
+struct tz_qp_init {
+	const struct tz_ops *ops;
+	u32 qpn;
+	u32 pdn;
+	struct tz_ring sq;
+	u32 sq_max_sge;
+	u32 sq_max_inline;
+	struct tz_ring rq;	/* depth 0: none, or an SRQ */
+	u32 rq_max_sge;
+	bool has_srq;
+	bool sq_sig_all;
+	struct tz_swqe *swqe;	/* sq.depth entries */
+	u8 *tx_buf;		/* headers and small payloads; power of two */
+	u32 tx_buf_bytes;
+	u8 *rx_buf;		/* read-ahead of headers and small payloads */
+	u32 rx_buf_bytes;
+	u32 max_pdu;		/* bytes; 0: the default */
+	u32 copy_max;		/* payloads up to this are copied, bytes */
+	u64 ack_delay_ns;	/* how long an ACK may wait to be carried */
+	u64 rnr_stall_ns;	/* how long to wait for a receive before RNR */
+	u64 min_retry_ns;	/* lower bound of the peer's silence */
+};
+
+/* What the engine keeps of a send work request until it completes. */
+struct tz_swqe {
+	u64 wr_id;
+	u32 msn;
+	u32 len;
+	u8 opcode;		/* enum tcpzc_wqe_opcode */
+	u8 flags;		/* TCPZC_WQE_F_* */
+	u8 status;		/* error found locally, or 0 */
+	u8 answered;		/* the response is complete (READ, atomics) */
+	u32 reserved;
+};
+
+/* A list of ranges and a position in it. */
+struct tz_sgl {
+	struct tz_seg seg[TCPZC_MAX_SGE];
+	u32 n;
+	u32 idx;		/* current segment */
+	u32 pos;		/* bytes of it already used */
+	bool pinned;		/* holds references */
+};
+
+/* Requester (IB 9.7.6, 10.8.2). */
+struct tz_req {
+	struct tz_ring sq;
+	struct tz_swqe *swqe;
+	u32 cons;		/* oldest work request not completed */
+	u32 next;		/* next one to be imported from the ring */
+	u32 answer;		/* no READ or atomic before it lacks its answer */
+	u32 next_msn;
+	u32 rd_out;		/* READs and atomics without their answer */
+	u32 cur_off;		/* bytes of the current message made into PDUs */
+	bool cur;		/* message swqe[next - 1] is not complete yet */
+	bool stopped;		/* a work request failed locally; import no more */
+	u8 rnr_left;
+	u64 rnr_until;		/* waiting after an RNR NAK */
+	u64 progress_ns;	/* when the peer last got on with it */
+	u32 sent_since;		/* bytes since then */
+	u32 answer_off;		/* bytes of the current READ's answer */
+	struct tz_sgl src;	/* of the current message */
+	struct tz_sgl dst;	/* of the current READ's answer */
+};
+
+enum tz_resp_kind { TZ_RESP_READ, TZ_RESP_ATOMIC, TZ_RESP_NAK };
+
+/* A response waiting to be sent. */
+struct tz_resp {
+	u8 kind;		/* enum tz_resp_kind */
+	u8 code;		/* NAK */
+	u32 msn;
+	u32 rkey;
+	u32 total;
+	u64 addr;
+	u64 orig;
+};
+
+#define TZ_RESP_SLOTS	(2 * TCPZC_MAX_RD_ATOMIC)
+
+/* Responder (IB 9.7.4, 9.7.5). */
+struct tz_rsp {
+	struct tz_rq rq;
+	u32 expect_msn;
+	u32 acked_msn;		/* last ack_msn sent */
+	u32 offset;		/* bytes of the current message placed */
+	u32 total;		/* of the current message */
+	u8 op;			/* of the current message */
+	bool in_msg;		/* between first and last PDU of a message */
+	bool have_rwqe;
+	bool dropping;		/* RNR NAK sent, waiting for expect_msn again */
+	bool nak_queued;	/* fatal NAK queued: execute nothing more */
+	struct tz_rwqe rwqe;
+	struct tz_sgl dst;
+	struct tz_resp resp[TZ_RESP_SLOTS];
+	u32 resp_head, resp_tail;
+	u32 resp_off;		/* bytes of the first READ's answer made */
+	u32 rd_pending;
+	u64 ack_due;		/* latest time of the next ack_msn; 0: none owed */
+	u64 ack_sent_ns;	/* when a PDU of its own carried ack_msn */
+	s32 pingpong;		/* score: do ACKs find a PDU to ride on? */
+	u64 stall_until;	/* waiting for a receive work request */
+};
+
+enum tz_rx_state {
+	TZ_RX_HDR,		/* collecting a header */
+	TZ_RX_STALL,		/* header parsed, no receive work request */
+	TZ_RX_PAYLOAD,		/* placing the payload of the current PDU */
+	TZ_RX_DEAD		/* nothing more will be read */
+};
+
+struct tz_rx {
+	u8 *buf;
+	u32 size;
+	u32 head, tail;		/* bytes [head, tail) of buf are unread */
+	enum tz_rx_state state;
+	u32 left;		/* payload bytes of the current PDU to come */
+	u32 tail_len;		/* of which the last ones go through buf */
+	u32 next_hdr;		/* expected size of the next header; 0: unknown */
+	struct tz_sgl *dst;	/* where they go; NULL: nowhere */
+	union tz_any_hdr hdr;
+};
+
+/* A piece of the outgoing stream. */
+struct tz_txseg {
+	struct tz_mr *mr;	/* NULL: the next @len bytes of buf */
+	u64 off;
+	u32 len;
+};
+
+#define TZ_TX_SEGS	64u
+
+struct tz_tx {
+	u8 *buf;
+	u32 size;
+	u32 head, tail;		/* free-running, of buf */
+	struct tz_txseg seg[TZ_TX_SEGS];
+	u32 seg_head, seg_tail;
+	u32 seg_pos;		/* bytes of the first segment already taken */
+	u32 queued;		/* bytes in all segments */
+	u32 turn;		/* which source is asked first */
+};
+
+enum tz_conn { TZ_CONN_NONE, TZ_CONN_UP, TZ_CONN_CLOSED };
+
+struct tz_qp {
+	const struct tz_ops *ops;
+	struct tz_qp_init init;
+	struct tz_qp_attr attr;
+	enum tz_state state;
+	enum tz_conn conn;
+	bool sqd_notify;
+	bool closing;		/* nothing left to say after what is queued */
+	u32 max_pdu;		/* negotiated */
+	struct tz_req req;
+	struct tz_rsp rsp;
+	struct tz_rx rx;
+	struct tz_tx tx;
+	struct tz_stats stats;
+};
+
+/* Bring @qp to RESET with @init's memory. Nothing to undo. */
+void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init);
+
+/*
+ * Change attributes named by @mask, and the state if TZ_QP_STATE is in it; the
+ * caller has checked tz_state_modify_ok(). ERR flushes both queues, RESET
+ * forgets everything without completions and drops references.
+ */
+void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
+		  u64 now);
+
+/* A connection to the peer is up; @max_pdu is what both accept. */
+void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now);
+
+/*
+ * The stream has ended, for whatever reason. Silent as long as no request is
+ * waiting for the peer; otherwise, and for later ones, RETRY_EXC_ERR.
+ */
+void tz_qp_disconnected(struct tz_qp *qp, u64 now);
+
+/*
+ * The application's rings or the state changed: flush in ERR, fail requests on
+ * a closed connection, go on after a stall. Cheap when there is nothing to do.
+ */
+void tz_qp_kick(struct tz_qp *qp, u64 now);
+
+/* Where the next bytes go: 0..max vectors. 0: read nothing now. */
+int tz_qp_rx_want(struct tz_qp *qp, struct tz_vec *vec, int max);
+
+/*
+ * @bytes have arrived in the vectors that rx_want named. Executes requests,
+ * completes work requests. The stream's protocol errors end in tz_qp.closing.
+ */
+void tz_qp_rx_done(struct tz_qp *qp, u32 bytes, u64 now);
+
+/* Make PDUs of what is due, as far as there is room. */
+void tz_qp_tx_fill(struct tz_qp *qp, u64 now);
+
+/* The next bytes to send: 0..max vectors; 0: nothing queued. */
+int tz_qp_tx_peek(struct tz_qp *qp, struct tz_vec *vec, int max);
+
+/* The first @bytes of what tx_peek showed are on their way. */
+void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now);
+
+/* Owed ACKs become due now; before closing, and when delaying is pointless. */
+void tz_qp_ack_now(struct tz_qp *qp);
+
+/* Earliest time at which tz_qp_timer() has something to do; 0: never. */
+u64 tz_qp_deadline(const struct tz_qp *qp);
+void tz_qp_timer(struct tz_qp *qp, u64 now);
+
+/* Requests sent (or waiting for the connection) and not completed. */
+static inline u32 tz_qp_outstanding(const struct tz_qp *qp)
+{
+	return qp->req.next - qp->req.cons;
+}
+
+/* Send work requests posted and not yet imported. */
+u32 tz_qp_unsent(const struct tz_qp *qp);
+
+/* Is there anything to transmit, queued or not yet made into PDUs? */
+bool tz_qp_tx_pending(const struct tz_qp *qp);
+
+#endif /* TZ_QP_H */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR Linux-OpenIB */
+/*
+ * tcpzc-abi.h - what the tcpzc provider and the tcpzc engine share.
+ *
+ * The rings below are written by the application (through the provider) and
+ * read by the engine, or the other way round for completion queues. In kernel
+ * mode they are pages mapped into the application, in user mode ordinary
+ * memory of the process; the layout is the same. Everything the engine reads
+ * from them is untrusted input: it reads each field once, copies it out and
+ * validates the copy.
+ *
+ * All indices are free-running 32-bit counters; slot = index & (depth - 1),
+ * depth is a power of two. The producer publishes entries by a store-release
+ * of @prod which pairs with the consumer's load-acquire; the consumer hands
+ * slots back by a store-release of @cons which pairs with the producer's
+ * load-acquire.
+ */
+#ifndef TCPZC_ABI_H
+#define TCPZC_ABI_H
+
+#include <linux/types.h>
+
+/* Version of this file; changes whenever a layout changes. */
+#define TCPZC_ABI_VERSION	1
+
+/* Limits; they bound every ring that anyone may create. */
+#define TCPZC_MAX_SGE		32
+#define TCPZC_MAX_INLINE	1024
+#define TCPZC_MAX_QP_WR		32768
+#define TCPZC_MAX_SRQ_WR	65536
+#define TCPZC_MAX_CQE		(1u << 20)
+#define TCPZC_MAX_RD_ATOMIC	128
+#define TCPZC_MAX_MSG_BYTES	(1u << 31)
+
+/* A producer and a consumer index, each on a cache line of its own. */
+struct tcpzc_ring_hdr {
+	__u32 prod;		/* written by the producer */
+	__u32 pad0[15];
+	__u32 cons;		/* written by the consumer */
+	__u32 pad1[15];
+	__u32 flags;		/* TCPZC_RING_*, written by the engine */
+	__u32 pad2[15];
+};
+
+/* The engine sleeps: ring the doorbell after publishing. */
+#define TCPZC_RING_NEED_WAKEUP	(1u << 0)
+
+struct tcpzc_sge {
+	__aligned_u64 addr;
+	__u32 length;
+	__u32 lkey;
+};
+
+/* Operations of a send work request. */
+enum tcpzc_wqe_opcode {
+	TCPZC_WQE_SEND			= 0,
+	TCPZC_WQE_SEND_WITH_IMM		= 1,
+	TCPZC_WQE_RDMA_WRITE		= 2,
+	TCPZC_WQE_RDMA_WRITE_WITH_IMM	= 3,
+	TCPZC_WQE_RDMA_READ		= 4,
+	TCPZC_WQE_ATOMIC_CMP_AND_SWP	= 5,
+	TCPZC_WQE_ATOMIC_FETCH_AND_ADD	= 6,
+	TCPZC_WQE_OPCODES		/* number of opcodes */
+};
+
+/* Flags of a send work request. */
+#define TCPZC_WQE_F_SIGNALED	(1u << 0)
+#define TCPZC_WQE_F_SOLICITED	(1u << 1)
+#define TCPZC_WQE_F_FENCE	(1u << 2)
+#define TCPZC_WQE_F_INLINE	(1u << 3)	/* @length bytes of data follow */
+
+/*
+ * A send work request; followed by num_sge entries of struct tcpzc_sge or, with
+ * TCPZC_WQE_F_INLINE, by inline_len bytes of data. Slots of one ring have one
+ * stride, a multiple of 64 bytes.
+ */
+struct tcpzc_send_wqe {
+	__aligned_u64 wr_id;
+	__u8 opcode;		/* enum tcpzc_wqe_opcode */
+	__u8 flags;
+	__u16 num_sge;
+	__u32 imm_data;		/* network byte order, carried untouched */
+	__aligned_u64 remote_addr;
+	__u32 rkey;
+	__u32 inline_len;
+	__aligned_u64 compare_add;
+	__aligned_u64 swap;
+	__aligned_u64 reserved[2];
+};
+
+/* A receive work request; followed by num_sge entries of struct tcpzc_sge. */
+struct tcpzc_recv_wqe {
+	__aligned_u64 wr_id;
+	__u32 num_sge;
+	__u32 reserved;
+};
+
+/* Completion status; the values are those of enum ibv_wc_status. */
+enum tcpzc_wc_status {
+	TCPZC_WC_SUCCESS		= 0,
+	TCPZC_WC_LOC_LEN_ERR		= 1,
+	TCPZC_WC_LOC_QP_OP_ERR		= 2,
+	TCPZC_WC_LOC_PROT_ERR		= 4,
+	TCPZC_WC_WR_FLUSH_ERR		= 5,
+	TCPZC_WC_BAD_RESP_ERR		= 7,
+	TCPZC_WC_LOC_ACCESS_ERR		= 8,
+	TCPZC_WC_REM_INV_REQ_ERR	= 9,
+	TCPZC_WC_REM_ACCESS_ERR		= 10,
+	TCPZC_WC_REM_OP_ERR		= 11,
+	TCPZC_WC_RETRY_EXC_ERR		= 12,
+	TCPZC_WC_RNR_RETRY_EXC_ERR	= 13,
+	TCPZC_WC_FATAL_ERR		= 19,
+	TCPZC_WC_GENERAL_ERR		= 21,
+};
+
+/* Completion opcode; the values are those of enum ibv_wc_opcode. */
+enum tcpzc_wc_opcode {
+	TCPZC_WC_SEND			= 0,
+	TCPZC_WC_RDMA_WRITE		= 1,
+	TCPZC_WC_RDMA_READ		= 2,
+	TCPZC_WC_COMP_SWAP		= 3,
+	TCPZC_WC_FETCH_ADD		= 4,
+	TCPZC_WC_RECV			= 128,
+	TCPZC_WC_RECV_RDMA_WITH_IMM	= 129,
+};
+
+/* Completion flags. */
+#define TCPZC_CQE_F_WITH_IMM	(1u << 0)
+#define TCPZC_CQE_F_GRH		(1u << 1)
+#define TCPZC_CQE_F_SOLICITED	(1u << 2)	/* wakes a solicited-only arm */
+
+struct tcpzc_cqe {
+	__aligned_u64 wr_id;
+	__u32 qp_num;
+	__u32 byte_len;
+	__u32 imm_data;		/* network byte order */
+	__u32 src_qp;
+	__u8 status;		/* enum tcpzc_wc_status */
+	__u8 opcode;		/* enum tcpzc_wc_opcode */
+	__u8 flags;		/* TCPZC_CQE_F_* */
+	__u8 reserved0;
+	__u32 vendor_err;
+	__aligned_u64 reserved[4];
+};
+
+#endif /* TCPZC_ABI_H */
