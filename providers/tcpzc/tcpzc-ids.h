@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * What identifies a tcpzc device, shared by the provider (query_device) and by
+ * tcpzc-run (the generated sysfs tree), so that both say the same. Plain
+ * constants only: the preload library and tcpzc-run include no rdma-core header.
+ */
+#ifndef TCPZC_IDS_H
+#define TCPZC_IDS_H
+
+/*
+ * "tzc". Not an OUI of anybody's RDMA adapter: programs special-case 0,
+ * 0xffffff, 0x02c9 (Mellanox) and 0x1d0f (Amazon).
+ */
+#define TCPZC_VENDOR_ID		0x747a63
+#define TCPZC_VENDOR_PART_ID	1
+#define TCPZC_HW_VER		1
+#define TCPZC_FW_VER		"0.1.0"
+
+/* Devices are tcpzc0, tcpzc1, ...; the provider matches "tcpzc*" */
+#define TCPZC_DEVICE_PREFIX	"tcpzc"
+
+#define TCPZC_PORT		1
+#define TCPZC_GID_TABLE_LEN	16
+#define TCPZC_PKEY		0xffff
+
+/*
+ * User mode only, relative to ibdev_path: a file with the name of the network
+ * interface. Where it is absent the device is the kernel's.
+ */
+#define TCPZC_SYSFS_NETDEV	"tcpzc/netdev"
+
+/*
+ * User mode only, from tcpzc-run to the preload library: the directory with the
+ * generated tree, which has class/ and dev/ below it.
+ */
+#define TCPZC_ENV_TREE		"TCPZC_TREE"
+
+/* Device numbers shown for uverbsN: those of the kernel's own uverbs */
+#define TCPZC_UVERBS_MAJOR	231
+#define TCPZC_UVERBS_MINOR	192
+
+/* libibverbs' IB_USER_VERBS_MAX_ABI_VERSION; and the provider's own */
+#define TCPZC_VERBS_ABI		6
+#define TCPZC_DRIVER_ABI	1
+
+#endif

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+# shellcheck shell=bash
+#
+# Helpers shared by scripts/* and cmake/fetch-rdma-core; meant to be sourced.
+# Callers run under "set -euo pipefail".
+
+# Everything worth keeping between builds (source tarballs, compiler cache)
+# lives here, so that throwing away a build directory costs little.
+tcpzc_cache=${TCPZC_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tcpzc}
+
+note() {
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+die() {
+	note "$@"
+	exit 1
+}
+
+is_root() {
+	[ "$(id -u)" -eq 0 ]
+}
+
+have() {
+	command -v "$1" >/dev/null 2>&1
+}
+
+# deb_missing PACKAGE...: print those that dpkg does not have installed.
+deb_missing() {
+	local pkg
+
+	for pkg; do
+		dpkg-query -W -f '${db:Status-Status}' "$pkg" 2>/dev/null |
+			grep -qx installed || echo "$pkg"
+	done
+}
+
+# deb_install PACKAGE...: install what is missing, or say what to install.
+# Without dpkg the distribution is not ours to manage: the build's own checks
+# will name what they miss.
+deb_install() {
+	local missing
+
+	have dpkg-query || return 0
+	mapfile -t missing < <(deb_missing "$@")
+	[ ${#missing[@]} -gt 0 ] || return 0
+	is_root || die "these packages are missing and only root can install" \
+		"them; as root run: apt-get install ${missing[*]}"
+	note "installing ${missing[*]}"
+	deb_apt_install "${missing[@]}" && return 0
+	# Stale package lists are the usual reason; refresh them once.
+	apt-get -qq update >&2 || die "apt-get update failed"
+	deb_apt_install "${missing[@]}" ||
+		die "could not install ${missing[*]}"
+}
+
+deb_apt_install() {
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+		--no-install-recommends -o Dpkg::Use-Pty=0 \
+		install "$@" </dev/null >&2
+}
+
+# apt_archives: print "URI SUITE KEYRING" of the distribution's main archive (not
+# its security archive, not third parties') as this machine's apt has it, one
+# line per suite, most complete suite first. apt's own view is used rather than
+# the files under /etc/apt, which come in two syntaxes.
+apt_archives() {
+	have apt-get || return 0
+	# shellcheck disable=SC2016 # apt expands these, not the shell
+	apt-get indextargets --format \
+		'$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)|$(CODENAME)|' \
+		'Created-By: Packages' 2>/dev/null |
+		awk -F'|' '
+			$3 != "main" || seen[$4, $5]++ { next }
+			$1 == $2 && ($1 == "Debian" || $1 == "Ubuntu") &&
+			$4 ~ /^[a-z+]+:\/\// {
+				line = $4 " " $5 " /usr/share/keyrings/" \
+					tolower($1) "-archive-keyring.gpg"
+				if ($5 ~ /-/) later[++n] = line; else print line
+			}
+			END { for (i = 1; i <= n; i++) print later[i] }'
+}
+
+# apt_fetch URI FILE SHA256: download with apt's transports and proxies.
+apt_fetch() {
+	local helper=/usr/lib/apt/apt-helper
+
+	[ -x $helper ] || return 1
+	timeout 300 $helper -o APT::Sandbox::User= \
+		-o Acquire::Retries=2 -o Acquire::http::Timeout=30 \
+		download-file "$1" "$2.part" "SHA256:$3" >/dev/null 2>&1 &&
+		mv "$2.part" "$2" && return 0
+	rm -f "$2.part" "$2.part.FAILED"
+	return 1
+}
+
+# sha256_is FILE SHA256
+sha256_is() {
+	[ -s "$1" ] && [ "$(sha256sum <"$1")" = "$2  -" ]
+}
+
+# use_ccache: compile through ccache with a cache of our own. Paths below the
+# repository are made relative and the working directory is left out of the
+# hash, so a fresh clone elsewhere hits what another one has compiled.
+use_ccache() {
+	have ccache || return 0
+	export CCACHE_DIR=${CCACHE_DIR:-$tcpzc_cache/ccache}
+	export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$1}
+	export CCACHE_NOHASHDIR=1
+	mkdir -p "$CCACHE_DIR"
+}
+
+# libibverbs_release: the rdma-core release of the libibverbs that programs on
+# this machine load, e.g. "56.1"; empty if there is none. rdma-core names the
+# file libibverbs.so.1.<abi>.<release>, on every distribution.
+libibverbs_release() {
+	local path
+
+	path=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null |
+		awk '$1 == "libibverbs.so.1" { print $NF; exit }')
+	[ -n "$path" ] || return 0
+	basename "$(realpath "$path")" |
+		sed -n 's/^libibverbs\.so\.1\.[0-9]*\.\([0-9][0-9.]*\)$/\1/p'
+}
