@@ -9,7 +9,8 @@
  * backend talks to tcpzc.ko by uverbs. The provider never asks which.
  *
  * Lock order: tcpzc_qp.sq_lock, .rq_lock, tcpzc_srq.lock and tcpzc_cq.lock are
- * leaves: no call into a backend is made under one of them.
+ * leaves: no call into a backend is made under one of them, but for resizing,
+ * where it is said so.
  */
 #ifndef TCPZC_H
 #define TCPZC_H
@@ -20,6 +21,12 @@
 
 #include <infiniband/driver.h>
 #include <rdma/tcpzc-abi.h>
+
+/*
+ * Not one of the kernel's enum rdma_driver_id, which counts from 0; the private
+ * driver id of tcpzc.ko.
+ */
+#define TCPZC_DRIVER_ID		0x747a
 
 struct tcpzc_backend;
 
@@ -36,8 +43,13 @@ struct tcpzc_context {
 	struct tcpzc_device *dev;
 };
 
+/*
+ * A protection domain, or a parent domain (ibv_alloc_parent_domain) around one.
+ * Backends see protection domains only.
+ */
 struct tcpzc_pd {
 	struct ibv_pd ibpd;		/* first */
+	struct tcpzc_pd *inner;		/* of a parent domain; else NULL */
 	uint32_t pdn;
 	uint32_t users;			/* objects in it; atomic */
 };
@@ -65,6 +77,7 @@ struct tcpzc_cq {
 	struct verbs_cq vcq;		/* first */
 	pthread_mutex_t lock;		/* consumer side, and resize */
 	struct tcpzc_ring ring;
+	const struct tcpzc_cqe *cur;	/* between start_poll and end_poll */
 	uint32_t users;			/* QPs attached; atomic */
 };
 
@@ -98,6 +111,7 @@ struct tcpzc_qp {
 struct tcpzc_backend {
 	const char *name;
 
+	/* Owns @cmd_fd, whether it succeeds or not. */
 	struct tcpzc_context *(*open)(struct tcpzc_device *dev, int cmd_fd);
 	void (*close)(struct tcpzc_context *ctx);
 
@@ -144,6 +158,10 @@ struct tcpzc_backend {
 	 */
 	struct tcpzc_srq *(*create_srq)(struct tcpzc_pd *pd,
 					struct ibv_srq_init_attr *attr);
+	/*
+	 * With IBV_SRQ_MAX_WR in @mask called with srq->lock held, like
+	 * resize_cq; moves the work requests; updates srq->ring.
+	 */
 	int (*modify_srq)(struct tcpzc_srq *srq, struct ibv_srq_attr *attr,
 			  int mask);
 	int (*query_srq)(struct tcpzc_srq *srq, struct ibv_srq_attr *attr);
@@ -151,6 +169,13 @@ struct tcpzc_backend {
 
 	struct tcpzc_qp *(*create_qp)(struct tcpzc_pd *pd,
 				      struct ibv_qp_init_attr *attr);
+	/*
+	 * After a change to RESET, and after destroy_qp, no completion of the
+	 * queue pair is written any more; the provider then removes those that
+	 * are in the completion rings (by number: one that was just destroyed
+	 * must not be given out again at once) and takes over the work rings'
+	 * indices as the backend left them.
+	 */
 	int (*modify_qp)(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask);
 	int (*query_qp)(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask,
 			struct ibv_qp_init_attr *init_attr);
@@ -228,6 +253,36 @@ static inline uint32_t tcpzc_rq_stride(uint32_t max_sge)
 	return (sizeof(struct tcpzc_recv_wqe) + data + 63) & ~63u;
 }
 
+/* How many objects (QPs, regions, ...) are in an object: it is busy then. */
+static inline void tcpzc_get(uint32_t *users)
+{
+	__atomic_fetch_add(users, 1, __ATOMIC_RELAXED);
+}
+
+static inline void tcpzc_put(uint32_t *users)
+{
+	__atomic_fetch_sub(users, 1, __ATOMIC_RELEASE);
+}
+
+static inline bool tcpzc_busy(uint32_t *users)
+{
+	return __atomic_load_n(users, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* The protection domain that backends know. */
+static inline struct tcpzc_pd *tcpzc_pd_inner(struct ibv_pd *pd)
+{
+	struct tcpzc_pd *tpd = to_tpd(pd);
+
+	return tpd->inner ? tpd->inner : tpd;
+}
+
+/* Initialise one of the objects' locks; they are held for short times. */
+void tcpzc_lock_init(pthread_mutex_t *lock);
+
+/* Can @attr name a peer: a global route from a GID of port 1? */
+bool tcpzc_ah_attr_ok(const struct ibv_ah_attr *attr);
+
 /* verbs.c */
 int tcpzc_query_device(struct ibv_context *context,
 		       const struct ibv_query_device_ex_input *input,
@@ -236,6 +291,12 @@ int tcpzc_query_port(struct ibv_context *context, uint8_t port,
 		     struct ibv_port_attr *attr);
 struct ibv_pd *tcpzc_alloc_pd(struct ibv_context *context);
 int tcpzc_dealloc_pd(struct ibv_pd *pd);
+struct ibv_td *tcpzc_alloc_td(struct ibv_context *context,
+			      struct ibv_td_init_attr *attr);
+int tcpzc_dealloc_td(struct ibv_td *td);
+struct ibv_pd *
+tcpzc_alloc_parent_domain(struct ibv_context *context,
+			  struct ibv_parent_domain_init_attr *attr);
 struct ibv_mr *tcpzc_reg_mr(struct ibv_pd *pd, void *addr, size_t length,
 			    uint64_t hca_va, int access);
 struct ibv_mr *tcpzc_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset,
@@ -251,6 +312,8 @@ int tcpzc_destroy_ah(struct ibv_ah *ah);
 struct ibv_cq *tcpzc_create_cq(struct ibv_context *context, int cqe,
 			       struct ibv_comp_channel *channel,
 			       int comp_vector);
+struct ibv_cq_ex *tcpzc_create_cq_ex(struct ibv_context *context,
+				     struct ibv_cq_init_attr_ex *attr);
 int tcpzc_resize_cq(struct ibv_cq *cq, int cqe);
 int tcpzc_destroy_cq(struct ibv_cq *cq);
 int tcpzc_poll_cq(struct ibv_cq *cq, int num_entries, struct ibv_wc *wc);
@@ -273,6 +336,8 @@ int tcpzc_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);
 int tcpzc_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
 		   struct ibv_qp_init_attr *init_attr);
 int tcpzc_destroy_qp(struct ibv_qp *qp);
+
+/* post.c */
 int tcpzc_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
 		    struct ibv_send_wr **bad_wr);
 int tcpzc_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr,

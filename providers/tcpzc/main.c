@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * main.c - how libibverbs finds and opens a tcpzc device.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tcpzc-ids.h"
+#include "tcpzc.h"
+
+static const struct verbs_match_ent tcpzc_match_table[] = {
+	VERBS_DRIVER_ID(TCPZC_DRIVER_ID),
+	VERBS_NAME_MATCH(TCPZC_DEVICE_PREFIX, NULL),
+	{}
+};
+
+static void tcpzc_async_event(struct ibv_context *context,
+			      struct ibv_async_event *event)
+{
+	struct tcpzc_context *ctx = to_tctx(context);
+
+	if (ctx->be->async_event)
+		ctx->be->async_event(ctx, event);
+}
+
+static void tcpzc_free_context(struct ibv_context *context)
+{
+	struct tcpzc_context *ctx = to_tctx(context);
+
+	ctx->be->close(ctx);
+}
+
+/* What is not here fails with EOPNOTSUPP, by libibverbs' own operations. */
+static const struct verbs_context_ops tcpzc_context_ops = {
+	.async_event = tcpzc_async_event,
+	.alloc_parent_domain = tcpzc_alloc_parent_domain,
+	.alloc_pd = tcpzc_alloc_pd,
+	.alloc_td = tcpzc_alloc_td,
+	.create_ah = tcpzc_create_ah,
+	.create_cq = tcpzc_create_cq,
+	.create_cq_ex = tcpzc_create_cq_ex,
+	.create_qp = tcpzc_create_qp,
+	.create_srq = tcpzc_create_srq,
+	.dealloc_pd = tcpzc_dealloc_pd,
+	.dealloc_td = tcpzc_dealloc_td,
+	.dereg_mr = tcpzc_dereg_mr,
+	.destroy_ah = tcpzc_destroy_ah,
+	.destroy_cq = tcpzc_destroy_cq,
+	.destroy_qp = tcpzc_destroy_qp,
+	.destroy_srq = tcpzc_destroy_srq,
+	.free_context = tcpzc_free_context,
+	.modify_qp = tcpzc_modify_qp,
+	.modify_srq = tcpzc_modify_srq,
+	.poll_cq = tcpzc_poll_cq,
+	.post_recv = tcpzc_post_recv,
+	.post_send = tcpzc_post_send,
+	.post_srq_recv = tcpzc_post_srq_recv,
+	.query_device_ex = tcpzc_query_device,
+	.query_port = tcpzc_query_port,
+	.query_qp = tcpzc_query_qp,
+	.query_srq = tcpzc_query_srq,
+	.reg_dmabuf_mr = tcpzc_reg_dmabuf_mr,
+	.reg_mr = tcpzc_reg_mr,
+	.req_notify_cq = tcpzc_req_notify_cq,
+	.rereg_mr = tcpzc_rereg_mr,
+	.resize_cq = tcpzc_resize_cq,
+};
+
+static struct verbs_context *tcpzc_alloc_context(struct ibv_device *device,
+						 int cmd_fd, void *private_data)
+{
+	struct tcpzc_device *dev = to_tdev(device);
+	struct tcpzc_context *ctx;
+
+	if (!dev->be) {
+		fprintf(stderr,
+			"tcpzc: %s: this provider has no kernel mode; run the program with tcpzc-run\n",
+			device->name);
+		close(cmd_fd);
+		errno = ENOTSUP;
+		return NULL;
+	}
+	ctx = dev->be->open(dev, cmd_fd);
+	if (!ctx)
+		return NULL;
+	ctx->be = dev->be;
+	ctx->dev = dev;
+	verbs_set_ops(&ctx->vctx, &tcpzc_context_ops);
+	return &ctx->vctx;
+}
+
+static struct verbs_device *tcpzc_alloc_device(struct verbs_sysfs_dev *sysfs)
+{
+	struct tcpzc_device *dev;
+
+	dev = calloc(1, sizeof(*dev));
+	if (!dev)
+		return NULL;
+	static_assert(sizeof(dev->ibdev_path) == sizeof(sysfs->ibdev_path),
+		      "one maximum for sysfs paths");
+	memcpy(dev->ibdev_path, sysfs->ibdev_path, sizeof(dev->ibdev_path));
+	/* The kernel's devices have no such file; nor a backend, today. */
+	if (ibv_read_sysfs_file(dev->ibdev_path, TCPZC_SYSFS_NETDEV,
+				dev->netdev, sizeof(dev->netdev)) > 0)
+		dev->be = &tcpzc_user_backend;
+	return &dev->vdev;
+}
+
+static void tcpzc_uninit_device(struct verbs_device *vdev)
+{
+	free(to_tdev(&vdev->device));
+}
+
+static const struct verbs_device_ops tcpzc_dev_ops = {
+	.name = "tcpzc",
+	.match_min_abi_version = TCPZC_DRIVER_ABI,
+	.match_max_abi_version = TCPZC_DRIVER_ABI,
+	.match_table = tcpzc_match_table,
+	.alloc_device = tcpzc_alloc_device,
+	.uninit_device = tcpzc_uninit_device,
+	.alloc_context = tcpzc_alloc_context,
+};
+PROVIDER_DRIVER(tcpzc, tcpzc_dev_ops);
