@@ -77,6 +77,16 @@ static inline __le64 tz_cpu_to_le64(u64 v) { return htole64(v); }
 #define tz_cpu_to_le64(v)	cpu_to_le64(v)
 #endif
 
+/*
+ * Copy out of memory that somebody else may write at the same time. What is
+ * validated afterwards is the copy: the compiler must not read again.
+ */
+static inline void tz_copy_once(void *dst, const void *src, size_t bytes)
+{
+	memcpy(dst, src, bytes);
+	__asm__ __volatile__("" : : "r"(dst) : "memory");
+}
+
 #define TZ_ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 #endif /* TZ_DEPS_H */

@@ -260,6 +260,7 @@ struct tz_req {
 	u32 next;		/* next one to be imported from the ring */
 	u32 answer;		/* no READ or atomic before it lacks its answer */
 	u32 next_msn;
+	u32 ack_msn;		/* the peer has executed all before it */
 	u32 rd_out;		/* READs and atomics without their answer */
 	u32 cur_off;		/* bytes of the current message made into PDUs */
 	bool cur;		/* message swqe[next - 1] is not complete yet */
@@ -269,6 +270,7 @@ struct tz_req {
 	u64 progress_ns;	/* when the peer last got on with it */
 	u32 sent_since;		/* bytes since then */
 	u32 answer_off;		/* bytes of the current READ's answer */
+	struct tcpzc_send_wqe wqe;	/* the current message's, copied out */
 	struct tz_sgl src;	/* of the current message */
 	struct tz_sgl dst;	/* of the current READ's answer */
 };
@@ -300,6 +302,7 @@ struct tz_rsp {
 	bool have_rwqe;
 	bool dropping;		/* RNR NAK sent, waiting for expect_msn again */
 	bool nak_queued;	/* fatal NAK queued: execute nothing more */
+	bool delayed;		/* the owed ACK waits for a PDU to ride on */
 	struct tz_rwqe rwqe;
 	struct tz_sgl dst;
 	struct tz_resp resp[TZ_RESP_SLOTS];
@@ -332,10 +335,17 @@ struct tz_rx {
 };
 
 /* A piece of the outgoing stream. */
+enum tz_txkind {
+	TZ_TX_COPY,		/* the next @len bytes of buf */
+	TZ_TX_REF,		/* bytes of @mr */
+	TZ_TX_ZERO		/* zeros, instead of memory given back already */
+};
+
 struct tz_txseg {
-	struct tz_mr *mr;	/* NULL: the next @len bytes of buf */
-	u64 off;
+	enum tz_txkind kind;
 	u32 len;
+	struct tz_mr *mr;
+	u64 off;
 };
 
 #define TZ_TX_SEGS	64u
@@ -348,6 +358,7 @@ struct tz_tx {
 	u32 seg_head, seg_tail;
 	u32 seg_pos;		/* bytes of the first segment already taken */
 	u32 queued;		/* bytes in all segments */
+	u32 pdu_left;		/* bytes of the PDU that is partly taken */
 	u32 turn;		/* which source is asked first */
 };
 
@@ -360,7 +371,8 @@ struct tz_qp {
 	enum tz_state state;
 	enum tz_conn conn;
 	bool sqd_notify;
-	bool closing;		/* nothing left to say after what is queued */
+	bool closing;		/* close when tz_qp_tx_pending() is false */
+	bool acquainted;	/* the peer's numbers were right at least once */
 	u32 max_pdu;		/* negotiated */
 	struct tz_req req;
 	struct tz_rsp rsp;

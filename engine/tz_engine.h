@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * tz_engine.h - what the engine's own files call of each other.
+ *
+ *   tz_qp.c	life of a queue pair: states, flush, deadlines
+ *   tz_req.c	requester: work requests to PDUs, answers, ACKs and NAKs
+ *   tz_rsp.c	responder: executes requests, makes responses and ACKs
+ *   tz_rx.c	incoming stream to headers and payload
+ *   tz_tx.c	outgoing stream: a queue of bytes and references
+ *   tz_sgl.c	lists of ranges of memory regions
+ *   tz_rq.c	consuming receive work requests
+ *   tz_state.c	legal state transitions
+ *   tz_shake.c	hand-shake
+ *   tz_key.c	memory keys
+ */
+#ifndef TZ_ENGINE_H
+#define TZ_ENGINE_H
+
+#include "tz_qp.h"
+
+/* ---- tz_sgl.c ----------------------------------------------------------- */
+
+/* Is [addr, addr + len) within @mr and may it be used so? Sets *@off. */
+bool tz_mr_covers(const struct tz_mr *mr, u64 addr, u64 len, u32 access,
+		  u64 *off);
+
+/*
+ * Look up the regions of @n scatter/gather entries that need @access; *@total
+ * is their length. False if a key, range or right is wrong; then @sgl is
+ * empty. @sgl must be empty before.
+ */
+bool tz_sgl_resolve(struct tz_qp *qp, struct tz_sgl *sgl,
+		    const struct tcpzc_sge *sge, u32 n, u32 access, u64 *total);
+
+/* Make @sgl the one range [off, off + len) of @mr. */
+void tz_sgl_set(struct tz_qp *qp, struct tz_sgl *sgl, struct tz_mr *mr, u64 off,
+		u32 len);
+
+/* Hold references from now on; drop them and forget the ranges. */
+void tz_sgl_pin(struct tz_qp *qp, struct tz_sgl *sgl);
+void tz_sgl_reset(struct tz_qp *qp, struct tz_sgl *sgl);
+
+/*
+ * The next range at the current position, at most @max bytes; false if there
+ * is none or its region is dead. @ahead bytes are skipped without moving.
+ */
+bool tz_sgl_peek(const struct tz_sgl *sgl, u32 ahead, u32 max,
+		 struct tz_seg *out);
+void tz_sgl_advance(struct tz_sgl *sgl, u32 bytes);
+
+/* Copy @bytes to the current position and advance; false if a region died. */
+bool tz_sgl_write(struct tz_qp *qp, struct tz_sgl *sgl, const u8 *src,
+		  u32 bytes);
+
+/* ---- tz_tx.c ------------------------------------------------------------ */
+
+void tz_tx_reset(struct tz_qp *qp);
+/*
+ * Drop all PDUs of which no byte was taken. The rest of one on its way is kept,
+ * but what would come from the application's memory becomes zeros.
+ */
+void tz_tx_cut(struct tz_qp *qp);
+/* Room for one more PDU of any kind? */
+bool tz_tx_room(const struct tz_qp *qp);
+/* Append bytes; append the next @bytes of @src, copied or by reference. */
+void tz_tx_put(struct tz_qp *qp, const void *bytes, u32 len);
+bool tz_tx_put_sgl(struct tz_qp *qp, struct tz_sgl *src, u32 len);
+void tz_tx_put_range(struct tz_qp *qp, const struct tz_seg *range, bool copy);
+bool tz_tx_copies(const struct tz_qp *qp, u32 len);
+/* Fill in the common header; what it carries is acknowledged by it. */
+void tz_tx_hdr(struct tz_qp *qp, struct tz_hdr *h, enum tz_pdu_op op, u8 flags,
+	       u32 len, u32 msn);
+
+/* ---- tz_rx.c ------------------------------------------------------------ */
+
+void tz_rx_reset(struct tz_qp *qp);
+/* Go on with what was read already, after a stall has ended. */
+void tz_rx_run(struct tz_qp *qp, u64 now);
+
+/* What to do with the payload that follows a header. */
+enum tz_verdict {
+	TZ_PLACE,		/* to the sgl named by rx.dst, or nowhere */
+	TZ_STALL,		/* no receive work request: ask again later */
+	TZ_STOP			/* the stream ends here */
+};
+
+/* ---- tz_req.c ----------------------------------------------------------- */
+
+void tz_req_reset(struct tz_qp *qp);
+/* Make one PDU of what the application posted; false if nothing is due. */
+bool tz_req_fill(struct tz_qp *qp, u64 now);
+/* The peer has executed all requests before @ack_msn; false: it cannot have. */
+bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now);
+void tz_req_nak(struct tz_qp *qp, u32 msn, u32 code, u32 arg, u64 now);
+enum tz_verdict tz_req_read_resp(struct tz_qp *qp, u64 now);
+void tz_req_read_resp_end(struct tz_qp *qp, u64 now);
+void tz_req_atomic_resp(struct tz_qp *qp, u64 now);
+/* Complete everything posted: the oldest with @status, the others flushed. */
+void tz_req_flush(struct tz_qp *qp, u8 status);
+
+/* ---- tz_rsp.c ----------------------------------------------------------- */
+
+void tz_rsp_reset(struct tz_qp *qp);
+enum tz_verdict tz_rsp_request(struct tz_qp *qp, u64 now);
+void tz_rsp_request_end(struct tz_qp *qp, u64 now);
+/* The memory of the current message is gone. */
+void tz_rsp_dst_died(struct tz_qp *qp);
+/* Make one PDU of a waiting response; an ACK if one is due and nothing else. */
+bool tz_rsp_fill(struct tz_qp *qp);
+void tz_rsp_fill_ack(struct tz_qp *qp, u64 now);
+/* A request of this side is about to carry the ACK, if one is owed. */
+void tz_rsp_note_ride(struct tz_qp *qp, u64 now);
+void tz_rsp_flush(struct tz_qp *qp);
+
+/* ---- tz_qp.c ------------------------------------------------------------ */
+
+/*
+ * Go to ERR: the oldest send work request ends with @status (0: flushed), all
+ * others are flushed. Queued NAKs are still sent if @say_why.
+ */
+void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why);
+/* The peer broke the protocol. */
+void tz_qp_protocol_error(struct tz_qp *qp);
+/* A message number that cannot be: a stranger at first, else an error. */
+void tz_qp_wrong_number(struct tz_qp *qp);
+
+#endif /* TZ_ENGINE_H */

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * tz_qp.c - the life of a queue pair: initialisation, states, connection,
+ * errors and flush, deadlines.
+ */
+#include "tz_engine.h"
+
+static void tz_qp_reset(struct tz_qp *qp)
+{
+	qp->conn = TZ_CONN_NONE;
+	qp->closing = false;
+	qp->acquainted = false;
+	qp->sqd_notify = false;
+	qp->max_pdu = qp->init.max_pdu;
+	tz_tx_reset(qp);
+	tz_req_reset(qp);
+	tz_rsp_reset(qp);
+	tz_rx_reset(qp);
+}
+
+void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init)
+{
+	memset(qp, 0, sizeof(*qp));
+	qp->ops = init->ops;
+	qp->init = *init;
+	if (!qp->init.max_pdu)
+		qp->init.max_pdu = TZ_DEFAULT_PDU_BYTES;
+	qp->tx.buf = init->tx_buf;
+	qp->tx.size = init->tx_buf_bytes;
+	qp->state = TZ_RESET;
+	tz_qp_reset(qp);
+}
+
+/* ---- modify ------------------------------------------------------------- */
+
+static void tz_qp_set_attr(struct tz_qp *qp, const struct tz_qp_attr *attr,
+			   u32 mask)
+{
+	struct tz_qp_attr *a = &qp->attr;
+
+	if (mask & TZ_QP_ACCESS_FLAGS)
+		a->access = attr->access;
+	if (mask & TZ_QP_AV) {
+		memcpy(a->sgid, attr->sgid, sizeof(a->sgid));
+		memcpy(a->dgid, attr->dgid, sizeof(a->dgid));
+	}
+	if (mask & TZ_QP_DEST_QPN)
+		a->dest_qpn = attr->dest_qpn;
+	if (mask & TZ_QP_RQ_PSN)
+		a->rq_psn = attr->rq_psn;
+	if (mask & TZ_QP_SQ_PSN)
+		a->sq_psn = attr->sq_psn;
+	if (mask & TZ_QP_TIMEOUT)
+		a->timeout = attr->timeout;
+	if (mask & TZ_QP_RETRY_CNT)
+		a->retry_cnt = attr->retry_cnt;
+	if (mask & TZ_QP_RNR_RETRY)
+		a->rnr_retry = attr->rnr_retry;
+	if (mask & TZ_QP_MIN_RNR_TIMER)
+		a->min_rnr_timer = attr->min_rnr_timer;
+	if (mask & TZ_QP_MAX_QP_RD_ATOMIC)
+		a->max_rd_atomic = attr->max_rd_atomic;
+	if (mask & TZ_QP_MAX_DEST_RD_ATOMIC)
+		a->max_dest_rd_atomic = attr->max_dest_rd_atomic;
+	if (mask & TZ_QP_EN_SQD_ASYNC_NOTIFY)
+		qp->sqd_notify = true;
+}
+
+static void tz_qp_enter_rtr(struct tz_qp *qp)
+{
+	qp->rsp.expect_msn = qp->attr.rq_psn;
+	qp->rsp.acked_msn = qp->attr.rq_psn;
+	qp->state = TZ_RTR;
+}
+
+static void tz_qp_enter_rts(struct tz_qp *qp)
+{
+	if (qp->state == TZ_RTR) {
+		qp->req.next_msn = qp->attr.sq_psn;
+		qp->req.ack_msn = qp->attr.sq_psn;
+		qp->req.rnr_left = qp->attr.rnr_retry;
+	}
+	qp->state = TZ_RTS;
+}
+
+/* Nothing new starts; drained once nothing is outstanding. */
+static void tz_qp_enter_sqd(struct tz_qp *qp)
+{
+	qp->state = TZ_SQD;
+	if (!tz_qp_outstanding(qp) && qp->sqd_notify) {
+		qp->sqd_notify = false;
+		qp->ops->event(qp, TZ_EVENT_SQ_DRAINED);
+	}
+}
+
+void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
+		  u64 now)
+{
+	tz_qp_set_attr(qp, attr, mask);
+	if (!(mask & TZ_QP_STATE))
+		return;
+	switch (attr->state) {
+	case TZ_RESET:
+		tz_qp_reset(qp);
+		qp->state = TZ_RESET;
+		break;
+	case TZ_RTR:
+		tz_qp_enter_rtr(qp);
+		break;
+	case TZ_RTS:
+		tz_qp_enter_rts(qp);
+		break;
+	case TZ_SQD:
+		if (qp->state != TZ_SQD)
+			tz_qp_enter_sqd(qp);
+		break;
+	case TZ_ERR:
+		tz_qp_fail(qp, 0, false);
+		break;
+	default:
+		qp->state = attr->state;
+		break;
+	}
+	tz_qp_kick(qp, now);
+}
+
+/* ---- errors ------------------------------------------------------------- */
+
+static void tz_qp_flush(struct tz_qp *qp, u8 status)
+{
+	tz_req_flush(qp, status);
+	tz_rsp_flush(qp);
+}
+
+void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
+{
+	if (qp->state == TZ_ERR || qp->state == TZ_RESET)
+		return;
+	qp->state = TZ_ERR;
+	qp->closing = true;
+	qp->rx.state = TZ_RX_DEAD;
+	if (!say_why) {
+		qp->rsp.resp_head = qp->rsp.resp_tail;
+		qp->rsp.rd_pending = 0;
+	}
+	tz_tx_cut(qp);
+	tz_qp_ack_now(qp);
+	tz_qp_flush(qp, status);
+	if (qp->init.has_srq)
+		qp->ops->event(qp, TZ_EVENT_LAST_WQE_REACHED);
+}
+
+void tz_qp_protocol_error(struct tz_qp *qp)
+{
+	qp->stats.protocol_errors++;
+	tz_qp_fail(qp, TCPZC_WC_FATAL_ERR, false);
+	qp->ops->event(qp, TZ_EVENT_FATAL);
+}
+
+/*
+ * A stranger whose first number is wrong has nothing to do with this QP, whose
+ * peer may be as innocent as this side: hang up and say nothing.
+ */
+void tz_qp_wrong_number(struct tz_qp *qp)
+{
+	if (qp->acquainted) {
+		tz_qp_protocol_error(qp);
+		return;
+	}
+	qp->stats.protocol_errors++;
+	qp->closing = true;
+	qp->rx.state = TZ_RX_DEAD;
+	tz_tx_cut(qp);
+}
+
+/* ---- connection --------------------------------------------------------- */
+
+void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now)
+{
+	qp->conn = TZ_CONN_UP;
+	qp->max_pdu = max_pdu;
+	qp->req.progress_ns = now;
+}
+
+void tz_qp_disconnected(struct tz_qp *qp, u64 now)
+{
+	qp->conn = TZ_CONN_CLOSED;
+	qp->closing = true;
+	qp->rx.state = TZ_RX_DEAD;
+	qp->rsp.resp_head = qp->rsp.resp_tail;
+	qp->rsp.rd_pending = 0;
+	qp->rsp.stall_until = 0;
+	qp->rsp.ack_due = 0;
+	tz_tx_reset(qp);
+	tz_sgl_reset(qp, &qp->rsp.dst);
+	if (tz_qp_outstanding(qp))
+		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+	tz_qp_kick(qp, now);
+}
+
+u32 tz_qp_unsent(const struct tz_qp *qp)
+{
+	return tz_load_acquire(&qp->req.sq.hdr->prod) - qp->req.next;
+}
+
+void tz_qp_kick(struct tz_qp *qp, u64 now)
+{
+	switch (qp->state) {
+	case TZ_ERR:
+		tz_qp_flush(qp, 0);
+		return;
+	case TZ_RTS:
+		if (!tz_qp_unsent(qp))
+			break;
+		if (qp->conn == TZ_CONN_CLOSED)
+			tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+		else if (qp->conn == TZ_CONN_NONE && !qp->req.progress_ns)
+			qp->req.progress_ns = now;
+		break;
+	default:
+		break;
+	}
+	if (qp->rx.state == TZ_RX_STALL)
+		tz_rx_run(qp, now);
+}
+
+bool tz_qp_tx_pending(const struct tz_qp *qp)
+{
+	if (qp->conn != TZ_CONN_UP)
+		return false;
+	if (qp->tx.queued || qp->rsp.resp_head != qp->rsp.resp_tail ||
+	    qp->rsp.ack_due)
+		return true;
+	return !qp->closing && (qp->state == TZ_RTS || qp->state == TZ_SQD) &&
+	       (qp->req.cur || (qp->state == TZ_RTS && !qp->req.stopped &&
+				!qp->req.rnr_until && tz_qp_unsent(qp)));
+}
+
+/* ---- time --------------------------------------------------------------- */
+
+/* How long the peer may be silent while requests wait for it; 0: for ever. */
+static u64 tz_qp_patience_ns(const struct tz_qp *qp)
+{
+	u64 ns;
+
+	if (!qp->attr.timeout)
+		return 0;
+	ns = (4096ull << (qp->attr.timeout & 31)) * (qp->attr.retry_cnt + 1u);
+	return ns > qp->init.min_retry_ns ? ns : qp->init.min_retry_ns;
+}
+
+static bool tz_qp_waits_for_peer(const struct tz_qp *qp)
+{
+	if ((qp->state != TZ_RTS && qp->state != TZ_SQD) || qp->req.rnr_until)
+		return false;
+	return tz_qp_outstanding(qp) ||
+	       (qp->conn == TZ_CONN_NONE && qp->req.progress_ns &&
+		tz_qp_unsent(qp));
+}
+
+static u64 tz_sooner(u64 a, u64 b)
+{
+	if (!a || !b)
+		return a ? a : b;
+	return tz_min(a, b);
+}
+
+u64 tz_qp_deadline(const struct tz_qp *qp)
+{
+	u64 patience = tz_qp_patience_ns(qp);
+	u64 at = tz_sooner(qp->req.rnr_until, qp->rsp.stall_until);
+
+	if (qp->conn == TZ_CONN_UP)
+		at = tz_sooner(at, qp->rsp.ack_due);
+	if (patience && tz_qp_waits_for_peer(qp))
+		at = tz_sooner(at, qp->req.progress_ns + patience);
+	return at;
+}
+
+void tz_qp_timer(struct tz_qp *qp, u64 now)
+{
+	u64 patience = tz_qp_patience_ns(qp);
+
+	if (qp->rsp.stall_until && now >= qp->rsp.stall_until)
+		tz_rx_run(qp, now);
+	if (qp->req.rnr_until && now >= qp->req.rnr_until) {
+		qp->req.rnr_until = 0;
+		qp->req.progress_ns = now;
+	}
+	if (patience && tz_qp_waits_for_peer(qp) &&
+	    now >= qp->req.progress_ns + patience)
+		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+}

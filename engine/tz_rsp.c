@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * tz_rsp.c - the responder: checks and executes the peer's requests in order,
+ * makes responses and acknowledgements (IB specification, volume 1, 9.7.4 and
+ * 9.7.5).
+ */
+#include "tz_engine.h"
+
+/* Owed for so many messages, an ACK no longer waits for a PDU to ride on. */
+#define TZ_ACK_MSGS		8
+/* Score from which on ACKs wait; see tz_rsp_note_ride(). */
+#define TZ_PINGPONG_SURE	4
+#define TZ_PINGPONG_MAX		16
+
+void tz_rsp_reset(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	tz_sgl_reset(qp, &rsp->dst);
+	memset(rsp, 0, sizeof(*rsp));
+	rsp->rq.ring = qp->init.rq;
+	rsp->rq.max_sge = qp->init.rq_max_sge;
+	if (rsp->rq.ring.depth) {
+		rsp->rq.cons = tz_load_acquire(&rsp->rq.ring.hdr->prod);
+		tz_store_release(&rsp->rq.ring.hdr->cons, rsp->rq.cons);
+	}
+}
+
+/* ---- receive work requests ---------------------------------------------- */
+
+static bool tz_rsp_take_rwqe(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	if (qp->init.has_srq)
+		rsp->have_rwqe = qp->ops->srq_take(qp, &rsp->rwqe);
+	else
+		rsp->have_rwqe = tz_rq_take(&rsp->rq, &rsp->rwqe);
+	return rsp->have_rwqe;
+}
+
+static void tz_rsp_complete(struct tz_qp *qp, u8 status)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	struct tcpzc_cqe cqe = {
+		.wr_id = rsp->rwqe.wr_id,
+		.qp_num = qp->init.qpn,
+		.src_qp = qp->attr.dest_qpn,
+		.status = status,
+		.opcode = TCPZC_WC_RECV,
+	};
+
+	rsp->have_rwqe = false;
+	if (!status) {
+		/* imm has the same place in the headers of SEND and WRITE */
+		const struct tz_send_hdr *h = &qp->rx.hdr.send;
+
+		cqe.byte_len = rsp->total;
+		if (rsp->op == TZ_PDU_WRITE)
+			cqe.opcode = TCPZC_WC_RECV_RDMA_WITH_IMM;
+		if (h->h.flags & TZ_PDU_F_IMM) {
+			cqe.flags |= TCPZC_CQE_F_WITH_IMM;
+			cqe.imm_data = (u32)h->imm;
+		}
+		if (h->h.flags & TZ_PDU_F_SOLICITED)
+			cqe.flags |= TCPZC_CQE_F_SOLICITED;
+	}
+	qp->ops->complete_recv(qp, &cqe);
+}
+
+void tz_rsp_flush(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	tz_sgl_reset(qp, &rsp->dst);
+	rsp->in_msg = false;
+	rsp->stall_until = 0;
+	if (rsp->have_rwqe)
+		tz_rsp_complete(qp, TCPZC_WC_WR_FLUSH_ERR);
+	while (!qp->init.has_srq && tz_rsp_take_rwqe(qp))
+		tz_rsp_complete(qp, TCPZC_WC_WR_FLUSH_ERR);
+}
+
+/* ---- refusals ----------------------------------------------------------- */
+
+static void tz_rsp_queue(struct tz_qp *qp, const struct tz_resp *resp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	tz_assert(rsp->resp_tail - rsp->resp_head < TZ_RESP_SLOTS);
+	rsp->resp[rsp->resp_tail++ & (TZ_RESP_SLOTS - 1)] = *resp;
+}
+
+static void tz_rsp_queue_nak(struct tz_qp *qp, enum tz_nak_code code)
+{
+	struct tz_resp resp = {
+		.kind = TZ_RESP_NAK,
+		.code = code,
+		.msn = qp->rsp.expect_msn,
+	};
+
+	tz_rsp_queue(qp, &resp);
+}
+
+/*
+ * Refuse the current request for good: the receive work request it took, if
+ * any, ends with @status, the QP goes to ERR, the peer learns why.
+ */
+static enum tz_verdict tz_rsp_refuse(struct tz_qp *qp, enum tz_nak_code code,
+				     u8 status)
+{
+	tz_rsp_queue_nak(qp, code);
+	qp->rsp.nak_queued = true;
+	qp->stats.tx_naks++;
+	if (qp->rsp.have_rwqe)
+		tz_rsp_complete(qp, status ? status : TCPZC_WC_WR_FLUSH_ERR);
+	tz_qp_fail(qp, 0, true);
+	if (!status)
+		qp->ops->event(qp, code == TZ_NAK_REM_ACCESS ?
+					   TZ_EVENT_ACCESS_ERR :
+					   TZ_EVENT_REQ_ERR);
+	return TZ_STOP;
+}
+
+void tz_rsp_dst_died(struct tz_qp *qp)
+{
+	if (qp->rsp.op == TZ_PDU_SEND)
+		tz_rsp_refuse(qp, TZ_NAK_REM_OP, TCPZC_WC_LOC_PROT_ERR);
+	else
+		tz_rsp_refuse(qp, TZ_NAK_REM_ACCESS, 0);
+}
+
+/* The current request and all that follow it are to be sent again. */
+static void tz_rsp_not_ready(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	tz_rsp_queue_nak(qp, TZ_NAK_RNR);
+	rsp->dropping = true;
+	rsp->in_msg = false;
+	rsp->offset = 0;
+	rsp->stall_until = 0;
+	tz_sgl_reset(qp, &rsp->dst);
+	qp->stats.tx_rnr_naks++;
+}
+
+/*
+ * No receive work request: wait a little for one, because the application is
+ * often about to post it, then say so and drop what follows. The wait is
+ * short, since it holds up the answers to this side's own requests, too.
+ */
+static enum tz_verdict tz_rsp_no_rwqe(struct tz_qp *qp, u64 now)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	if (!rsp->stall_until && qp->init.rnr_stall_ns) {
+		rsp->stall_until = now + qp->init.rnr_stall_ns;
+		qp->stats.rnr_stalls++;
+		return TZ_STALL;
+	}
+	if (now < rsp->stall_until)
+		return TZ_STALL;
+	tz_rsp_not_ready(qp);
+	qp->rx.dst = NULL;
+	return TZ_PLACE;
+}
+
+/* ---- SEND and WRITE ----------------------------------------------------- */
+
+/*
+ * Does this PDU follow what came before? offset and total stand in the same
+ * place in both headers.
+ */
+static bool tz_rsp_in_sequence(const struct tz_qp *qp)
+{
+	const struct tz_rsp *rsp = &qp->rsp;
+	const struct tz_send_hdr *h = &qp->rx.hdr.send;
+	u32 len = tz_le32_to_cpu(h->h.len);
+	u32 total = tz_le32_to_cpu(h->total);
+	u32 offset = tz_le32_to_cpu(h->offset);
+	bool last = h->h.flags & TZ_PDU_F_LAST;
+
+	if (total > TCPZC_MAX_MSG_BYTES || offset > total || len > total - offset)
+		return false;
+	if (last != (offset + len == total) || (!len && !last))
+		return false;
+	if (!last && (h->h.flags & (TZ_PDU_F_IMM | TZ_PDU_F_SOLICITED)))
+		return false;
+	if (!rsp->in_msg)
+		return offset == 0;
+	return h->h.op == rsp->op && total == rsp->total && offset == rsp->offset;
+}
+
+static void tz_rsp_open_msg(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	rsp->op = qp->rx.hdr.h.op;
+	rsp->total = tz_le32_to_cpu(qp->rx.hdr.send.total);
+	rsp->offset = 0;
+	rsp->in_msg = true;
+}
+
+static enum tz_verdict tz_rsp_send(struct tz_qp *qp, u64 now)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	u64 room;
+
+	if (!tz_rsp_in_sequence(qp))
+		return tz_rsp_refuse(qp, TZ_NAK_INV_REQ, 0);
+	if (!rsp->in_msg) {
+		if (!tz_rsp_take_rwqe(qp))
+			return tz_rsp_no_rwqe(qp, now);
+		rsp->stall_until = 0;
+		tz_rsp_open_msg(qp);
+		tz_sgl_reset(qp, &rsp->dst);
+		if (rsp->rwqe.bad)
+			return tz_rsp_refuse(qp, TZ_NAK_REM_OP,
+					     TCPZC_WC_LOC_QP_OP_ERR);
+		if (!tz_sgl_resolve(qp, &rsp->dst, rsp->rwqe.sge,
+				    rsp->rwqe.num_sge, TZ_ACCESS_LOCAL_WRITE,
+				    &room))
+			return tz_rsp_refuse(qp, TZ_NAK_REM_OP,
+					     TCPZC_WC_LOC_PROT_ERR);
+		if (rsp->total > room)
+			return tz_rsp_refuse(qp, TZ_NAK_INV_REQ,
+					     TCPZC_WC_LOC_LEN_ERR);
+	}
+	qp->rx.dst = &rsp->dst;
+	return TZ_PLACE;
+}
+
+static enum tz_verdict tz_rsp_write(struct tz_qp *qp, u64 now)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	const struct tz_write_hdr *h = &qp->rx.hdr.write;
+	u32 total = tz_le32_to_cpu(h->total);
+	struct tz_mr *mr;
+	u64 off;
+
+	if (!tz_rsp_in_sequence(qp) || !(qp->attr.access & TZ_ACCESS_REMOTE_WRITE))
+		return tz_rsp_refuse(qp, TZ_NAK_INV_REQ, 0);
+	if (total) {
+		mr = qp->ops->mr_find(qp, tz_le32_to_cpu(h->rkey));
+		if (!mr || !tz_mr_covers(mr, tz_le64_to_cpu(h->addr), total,
+					 TZ_ACCESS_REMOTE_WRITE, &off))
+			return tz_rsp_refuse(qp, TZ_NAK_REM_ACCESS, 0);
+		tz_sgl_set(qp, &rsp->dst, mr, off + tz_le32_to_cpu(h->offset),
+			   tz_le32_to_cpu(h->h.len));
+	}
+	/* Immediate data comes with the last PDU and takes a receive. */
+	if ((h->h.flags & TZ_PDU_F_IMM) && !tz_rsp_take_rwqe(qp))
+		return tz_rsp_no_rwqe(qp, now);
+	rsp->stall_until = 0;
+	if (!rsp->in_msg)
+		tz_rsp_open_msg(qp);
+	qp->rx.dst = &rsp->dst;
+	return TZ_PLACE;
+}
+
+/* ---- READ and atomics --------------------------------------------------- */
+
+/* A request is executed: it will be acknowledged. */
+static void tz_rsp_executed(struct tz_qp *qp, u64 now)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	rsp->expect_msn++;
+	qp->stats.rx_msgs++;
+	if (!qp->acquainted) {
+		qp->acquainted = true;
+		if (qp->state == TZ_RTR)
+			qp->ops->event(qp, TZ_EVENT_COMM_EST);
+	}
+	if (rsp->ack_due) {
+		if (rsp->expect_msn - rsp->acked_msn > TZ_ACK_MSGS)
+			rsp->ack_due = now;
+		return;
+	}
+	rsp->delayed = rsp->pingpong >= TZ_PINGPONG_SURE;
+	rsp->ack_due = now + (rsp->delayed ? qp->init.ack_delay_ns : 0);
+	if (!rsp->ack_due)
+		rsp->ack_due = 1;
+}
+
+static enum tz_verdict tz_rsp_read(struct tz_qp *qp, u64 now)
+{
+	const struct tz_read_hdr *h = &qp->rx.hdr.read;
+	struct tz_rsp *rsp = &qp->rsp;
+	struct tz_resp resp = {
+		.kind = TZ_RESP_READ,
+		.msn = rsp->expect_msn,
+		.addr = tz_le64_to_cpu(h->addr),
+		.rkey = tz_le32_to_cpu(h->rkey),
+		.total = tz_le32_to_cpu(h->total),
+	};
+	struct tz_mr *mr;
+	u64 off;
+
+	if (rsp->in_msg || resp.total > TCPZC_MAX_MSG_BYTES ||
+	    !(qp->attr.access & TZ_ACCESS_REMOTE_READ) ||
+	    rsp->rd_pending >= qp->attr.max_dest_rd_atomic)
+		return tz_rsp_refuse(qp, TZ_NAK_INV_REQ, 0);
+	if (resp.total) {
+		mr = qp->ops->mr_find(qp, resp.rkey);
+		if (!mr || !tz_mr_covers(mr, resp.addr, resp.total,
+					 TZ_ACCESS_REMOTE_READ, &off))
+			return tz_rsp_refuse(qp, TZ_NAK_REM_ACCESS, 0);
+	}
+	tz_rsp_queue(qp, &resp);
+	rsp->rd_pending++;
+	tz_rsp_executed(qp, now);
+	return TZ_PLACE;
+}
+
+static enum tz_verdict tz_rsp_atomic(struct tz_qp *qp, u64 now)
+{
+	const struct tz_atomic_hdr *h = &qp->rx.hdr.atomic;
+	struct tz_rsp *rsp = &qp->rsp;
+	u64 addr = tz_le64_to_cpu(h->addr);
+	u32 kind = tz_le32_to_cpu(h->kind);
+	struct tz_resp resp = { .kind = TZ_RESP_ATOMIC, .msn = rsp->expect_msn };
+	struct tz_mr *mr;
+	u64 off;
+
+	if (rsp->in_msg || kind > TZ_ATOMIC_FETCH_AND_ADD || (addr & 7) ||
+	    !(qp->attr.access & TZ_ACCESS_REMOTE_ATOMIC) ||
+	    rsp->rd_pending >= qp->attr.max_dest_rd_atomic)
+		return tz_rsp_refuse(qp, TZ_NAK_INV_REQ, 0);
+	mr = qp->ops->mr_find(qp, tz_le32_to_cpu(h->rkey));
+	if (!mr || !tz_mr_covers(mr, addr, sizeof(u64), TZ_ACCESS_REMOTE_ATOMIC,
+				 &off))
+		return tz_rsp_refuse(qp, TZ_NAK_REM_ACCESS, 0);
+	resp.orig = qp->ops->mr_atomic(mr, off, kind,
+				       tz_le64_to_cpu(h->compare_add),
+				       tz_le64_to_cpu(h->swap));
+	tz_rsp_queue(qp, &resp);
+	rsp->rd_pending++;
+	tz_rsp_executed(qp, now);
+	return TZ_PLACE;
+}
+
+/* ---- requests ----------------------------------------------------------- */
+
+/* Head of a request PDU. */
+enum tz_verdict tz_rsp_request(struct tz_qp *qp, u64 now)
+{
+	static enum tz_verdict (*const handlers[])(struct tz_qp *qp, u64 now) = {
+		[TZ_PDU_SEND]		= tz_rsp_send,
+		[TZ_PDU_WRITE]		= tz_rsp_write,
+		[TZ_PDU_READ_REQ]	= tz_rsp_read,
+		[TZ_PDU_ATOMIC_REQ]	= tz_rsp_atomic,
+	};
+	struct tz_rsp *rsp = &qp->rsp;
+	const struct tz_hdr *h = &qp->rx.hdr.h;
+
+	qp->rx.dst = NULL;
+	if (rsp->dropping) {
+		bool first = h->op > TZ_PDU_WRITE || !qp->rx.hdr.send.offset;
+
+		if (tz_le32_to_cpu(h->msn) != rsp->expect_msn || !first) {
+			qp->stats.rx_dropped++;
+			return TZ_PLACE;
+		}
+		rsp->dropping = false;
+	}
+	if (tz_le32_to_cpu(h->msn) != rsp->expect_msn) {
+		tz_qp_wrong_number(qp);
+		return TZ_STOP;
+	}
+	return handlers[h->op](qp, now);
+}
+
+/* All payload of a SEND or WRITE PDU is placed. */
+void tz_rsp_request_end(struct tz_qp *qp, u64 now)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	const struct tz_hdr *h = &qp->rx.hdr.h;
+
+	if (!qp->rx.dst)
+		return;		/* it was dropped */
+	rsp->offset += tz_le32_to_cpu(h->len);
+	if (!(h->flags & TZ_PDU_F_LAST))
+		return;
+	rsp->in_msg = false;
+	tz_sgl_reset(qp, &rsp->dst);
+	if (rsp->have_rwqe)
+		tz_rsp_complete(qp, 0);
+	tz_rsp_executed(qp, now);
+}
+
+/* ---- responses ---------------------------------------------------------- */
+
+static void tz_rsp_put_nak(struct tz_qp *qp, const struct tz_resp *resp)
+{
+	bool rnr = resp->code == TZ_NAK_RNR;
+	struct tz_nak_hdr h = {
+		.code = tz_cpu_to_le32(resp->code),
+		.arg = tz_cpu_to_le32(rnr ? qp->attr.min_rnr_timer : 0),
+	};
+
+	tz_tx_hdr(qp, &h.h, TZ_PDU_NAK, TZ_PDU_F_LAST, 0, resp->msn);
+	tz_tx_put(qp, &h, sizeof(h));
+}
+
+static void tz_rsp_put_atomic(struct tz_qp *qp, const struct tz_resp *resp)
+{
+	struct tz_atomic_resp_hdr h = { .orig = tz_cpu_to_le64(resp->orig) };
+
+	tz_tx_hdr(qp, &h.h, TZ_PDU_ATOMIC_RESP, TZ_PDU_F_LAST, 0, resp->msn);
+	tz_tx_put(qp, &h, sizeof(h));
+}
+
+/* The memory of a READ went away before all of it was answered. */
+static void tz_rsp_read_died(struct tz_qp *qp, struct tz_resp *resp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	resp->kind = TZ_RESP_NAK;
+	resp->code = TZ_NAK_REM_ACCESS;
+	rsp->resp_tail = rsp->resp_head + 1;
+	rsp->rd_pending = 0;
+	rsp->nak_queued = true;
+	qp->stats.tx_naks++;
+	tz_qp_fail(qp, 0, true);
+	qp->ops->event(qp, TZ_EVENT_ACCESS_ERR);
+}
+
+/* The next PDU of a READ's answer; true when it was the last. */
+static bool tz_rsp_put_read(struct tz_qp *qp, struct tz_resp *resp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	u32 len = tz_min(resp->total - rsp->resp_off, qp->max_pdu);
+	bool last = rsp->resp_off + len == resp->total;
+	struct tz_read_resp_hdr h = {
+		.total = tz_cpu_to_le32(resp->total),
+		.offset = tz_cpu_to_le32(rsp->resp_off),
+	};
+	struct tz_seg range = { .len = len };
+
+	if (len) {
+		range.mr = qp->ops->mr_find(qp, resp->rkey);
+		if (!range.mr ||
+		    !tz_mr_covers(range.mr, resp->addr, resp->total,
+				  TZ_ACCESS_REMOTE_READ, &range.off)) {
+			tz_rsp_read_died(qp, resp);
+			return false;
+		}
+		range.off += rsp->resp_off;
+	}
+	tz_tx_hdr(qp, &h.h, TZ_PDU_READ_RESP, last ? TZ_PDU_F_LAST : 0, len,
+		  resp->msn);
+	tz_tx_put(qp, &h, sizeof(h));
+	if (len)
+		tz_tx_put_range(qp, &range, tz_tx_copies(qp, len));
+	rsp->resp_off = last ? 0 : rsp->resp_off + len;
+	return last;
+}
+
+bool tz_rsp_fill(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	struct tz_resp *resp;
+
+	if (rsp->resp_head == rsp->resp_tail)
+		return false;
+	resp = &rsp->resp[rsp->resp_head & (TZ_RESP_SLOTS - 1)];
+	switch ((enum tz_resp_kind)resp->kind) {
+	case TZ_RESP_READ:
+		if (!tz_rsp_put_read(qp, resp))
+			return true;
+		rsp->rd_pending--;
+		break;
+	case TZ_RESP_ATOMIC:
+		tz_rsp_put_atomic(qp, resp);
+		rsp->rd_pending--;
+		break;
+	case TZ_RESP_NAK:
+		tz_rsp_put_nak(qp, resp);
+		break;
+	}
+	rsp->resp_head++;
+	return true;
+}
+
+/* ---- acknowledgements --------------------------------------------------- */
+
+/*
+ * When two programs play ping-pong, the ACK of a message can ride on the next
+ * message of the other direction, which saves a system call on both sides. It
+ * may wait for it as long as experience says that one is coming: each message
+ * that carried an ACK, or would have if it had waited, counts for waiting; an
+ * ACK that waited in vain resets the score.
+ */
+void tz_rsp_note_ride(struct tz_qp *qp, u64 now)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	bool rode = rsp->ack_due != 0;
+	bool would_have = rsp->ack_sent_ns &&
+			  now - rsp->ack_sent_ns < qp->init.ack_delay_ns;
+
+	rsp->ack_sent_ns = 0;
+	if ((rode || would_have) && rsp->pingpong < TZ_PINGPONG_MAX)
+		rsp->pingpong++;
+}
+
+void tz_rsp_fill_ack(struct tz_qp *qp, u64 now)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	struct tz_hdr h;
+
+	if (!rsp->ack_due || now < rsp->ack_due || !tz_tx_room(qp))
+		return;
+	if (rsp->delayed)
+		rsp->pingpong = 0;
+	tz_tx_hdr(qp, &h, TZ_PDU_ACK, TZ_PDU_F_LAST, 0, 0);
+	tz_tx_put(qp, &h, sizeof(h));
+	qp->stats.tx_acks++;
+	rsp->ack_sent_ns = now;
+}
+
+void tz_qp_ack_now(struct tz_qp *qp)
+{
+	if (qp->rsp.ack_due) {
+		qp->rsp.ack_due = 1;
+		qp->rsp.delayed = false;
+	}
+}
