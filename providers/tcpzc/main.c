@@ -33,16 +33,21 @@ static void tcpzc_free_context(struct ibv_context *context)
 	ctx->be->close(ctx);
 }
 
-/* What is not here fails with EOPNOTSUPP, by libibverbs' own operations. */
+/*
+ * What is not here fails with EOPNOTSUPP, by libibverbs' own operations; and
+ * query_qp_data_in_order says no: the last byte of a message becomes visible
+ * last, but the kernel's copy may place those before it in any order.
+ */
 static const struct verbs_context_ops tcpzc_context_ops = {
-	.async_event = tcpzc_async_event,
 	.alloc_parent_domain = tcpzc_alloc_parent_domain,
 	.alloc_pd = tcpzc_alloc_pd,
 	.alloc_td = tcpzc_alloc_td,
+	.async_event = tcpzc_async_event,
 	.create_ah = tcpzc_create_ah,
 	.create_cq = tcpzc_create_cq,
 	.create_cq_ex = tcpzc_create_cq_ex,
 	.create_qp = tcpzc_create_qp,
+	.create_qp_ex = tcpzc_create_qp_ex,
 	.create_srq = tcpzc_create_srq,
 	.dealloc_pd = tcpzc_dealloc_pd,
 	.dealloc_td = tcpzc_dealloc_td,

@@ -48,10 +48,6 @@ static const struct tcpzc_send_op tcpzc_send_ops[] = {
 	},
 };
 
-#define TCPZC_SEND_FLAGS \
-	(IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | \
-	 IBV_SEND_INLINE)
-
 /* Copy the data itself behind the work request. */
 static int tcpzc_put_inline(const struct tcpzc_qp *qp,
 			    struct tcpzc_send_wqe *wqe,
@@ -117,10 +113,7 @@ static int tcpzc_check_send(const struct tcpzc_qp *qp,
 		return EINVAL;
 	if ((wr->send_flags & IBV_SEND_INLINE) && !(kind & TCPZC_OP_INLINE))
 		return EINVAL;
-	if (wr->num_sge < 0)
-		return EINVAL;
-	/* Inline data may come from any number of pieces; the size limits it. */
-	if ((uint32_t)wr->num_sge > qp->sq_max_sge)
+	if (wr->num_sge < 0 || (uint32_t)wr->num_sge > qp->sq_max_sge)
 		return EINVAL;
 	return 0;
 }

@@ -9,6 +9,10 @@
 
 #include "tcpzc.h"
 
+#define TCPZC_SEND_FLAGS \
+	(IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | \
+	 IBV_SEND_INLINE)
+
 /* May work requests be posted to the send queue (IB 10.3.1)? */
 static inline int tcpzc_check_sq_state(const struct tcpzc_qp *qp)
 {

@@ -99,6 +99,10 @@ struct tcpzc_qp {
 	uint32_t rq_max_sge;
 	uint32_t max_inline;		/* bytes */
 	bool sq_sig_all;
+	/* Between wr_start and wr_complete, under sq_lock: */
+	struct tcpzc_send_wqe *wr_cur;	/* work request being built */
+	uint32_t wr_first;		/* sq.prod at wr_start */
+	int wr_err;			/* first error; positive errno */
 };
 
 /*
@@ -336,6 +340,10 @@ int tcpzc_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);
 int tcpzc_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
 		   struct ibv_qp_init_attr *init_attr);
 int tcpzc_destroy_qp(struct ibv_qp *qp);
+
+/* qp_ex.c */
+struct ibv_qp *tcpzc_create_qp_ex(struct ibv_context *context,
+				  struct ibv_qp_init_attr_ex *attr);
 
 /* post.c */
 int tcpzc_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
