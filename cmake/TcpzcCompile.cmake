@@ -19,6 +19,10 @@ target_compile_options(tcpzc_warnings INTERFACE
 
 add_library(tcpzc_options INTERFACE)
 target_link_libraries(tcpzc_options INTERFACE tcpzc_warnings)
+# Assertions stay on, in the overlay too, except in packagers' builds.
+if(NOT CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_compile_options(tcpzc_options INTERFACE -UNDEBUG)
+endif()
 
 # The sanitizer's runtime must be the process's first library when the program
 # itself (a distribution's binary) is not instrumented; tcpzc-run preloads it.

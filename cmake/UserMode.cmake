@@ -15,9 +15,10 @@ endif()
 # sanitizer, whose runtime would have to come first.
 add_library(tcpzc-preload MODULE ${PRELOAD_SOURCES})
 target_include_directories(tcpzc-preload PRIVATE "${PROJECT_SOURCE_DIR}/providers/tcpzc")
-target_link_libraries(tcpzc-preload PRIVATE tcpzc_warnings)
+target_link_libraries(tcpzc-preload PRIVATE tcpzc_warnings ${CMAKE_DL_LIBS})
 target_compile_options(tcpzc-preload PRIVATE -O2 -fvisibility=hidden
-  -fno-builtin -ftls-model=initial-exec)
+  -fno-builtin -fno-delete-null-pointer-checks -U_FORTIFY_SOURCE
+  -U_FILE_OFFSET_BITS -U_TIME_BITS)
 target_link_options(tcpzc-preload PRIVATE LINKER:--no-undefined LINKER:-z,now
   LINKER:-z,nodelete)
 set_target_properties(tcpzc-preload PROPERTIES
@@ -25,7 +26,7 @@ set_target_properties(tcpzc-preload PROPERTIES
 
 add_executable(tcpzc-run ${RUN_SOURCES})
 target_include_directories(tcpzc-run PRIVATE "${PROJECT_SOURCE_DIR}/providers/tcpzc")
-target_link_libraries(tcpzc-run PRIVATE tcpzc_options)
+target_link_libraries(tcpzc-run PRIVATE tcpzc_options ${CMAKE_DL_LIBS})
 target_compile_definitions(tcpzc-run PRIVATE
   TCPZC_VERSION="${PROJECT_VERSION}"
   TCPZC_SANITIZER_RUNTIME="${TCPZC_SANITIZER_RUNTIME}"

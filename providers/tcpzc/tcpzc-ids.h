@@ -22,6 +22,10 @@
 #define TCPZC_PORT		1
 #define TCPZC_GID_TABLE_LEN	16
 #define TCPZC_PKEY		0xffff
+#define TCPZC_MAX_DEVICES	64
+
+/* IB_PORT_CM_SUP | IB_PORT_IP_BASED_GIDS, of port_cap_flags and cap_mask */
+#define TCPZC_PORT_CAP_FLAGS	(1u << 16 | 1u << 26)
 
 /*
  * User mode only, relative to ibdev_path: a file with the name of the network

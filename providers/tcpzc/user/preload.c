@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * preload.c - where the tree is, and what lies in it
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "preload.h"
+#include "tcpzc-ids.h"
+
+struct tree {
+	char path[256];
+	size_t len;
+	dev_t dev;
+	unsigned int num_served;
+	struct tz_served served[TZ_MAX_SERVED];
+};
+
+static struct tree tree;
+
+/*
+ * 0: not looked yet, 1: there is a tree, -1: there is none. Store-release in
+ * tz_init() pairs with the load-acquire in tz_have_tree().
+ */
+static atomic_int tree_state;
+
+TZ_NEXT(fstatat)
+
+static bool add_served(struct tree *t, const char *name, dev_t rdev,
+		       const struct tz_cdev_ops *ops)
+{
+	char path[TZ_PATH_LEN];
+	struct stat st;
+
+	if (t->num_served == TZ_MAX_SERVED)
+		return false;
+	snprintf(path, sizeof(path), "%s/dev/infiniband/%s", t->path, name);
+	if (tz_next_fstatat()(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW))
+		return false;
+	t->dev = st.st_dev;
+	t->served[t->num_served++] = (struct tz_served){ st.st_ino, rdev, ops };
+	return true;
+}
+
+static bool find_tree(struct tree *t)
+{
+	const char *path = secure_getenv(TCPZC_ENV_TREE);
+	char name[16];
+	int i;
+
+	if (!path || path[0] != '/' || strlen(path) >= sizeof(t->path))
+		return false;
+	memset(t, 0, sizeof(*t));
+	strcpy(t->path, path);
+	t->len = strlen(path);
+	for (i = 0;; i++) {
+		snprintf(name, sizeof(name), "uverbs%d", i);
+		if (!add_served(t, name,
+				makedev(TCPZC_UVERBS_MAJOR,
+					TCPZC_UVERBS_MINOR + i),
+				&tz_uverbs_ops))
+			return true;
+	}
+}
+
+/*
+ * Usually from the constructor, but calls may come earlier, and even from
+ * several threads then: each finds the same and stores the same.
+ */
+static void tz_init(void)
+{
+	int saved_errno = errno;
+	struct tree found;
+
+	/* Too early if libc has not taken over the environment yet. */
+	if (atomic_load(&tree_state) || !environ)
+		return;
+	if (find_tree(&found)) {
+		tree = found;
+		atomic_store_explicit(&tree_state, 1, memory_order_release);
+	} else {
+		atomic_store_explicit(&tree_state, -1, memory_order_release);
+	}
+	errno = saved_errno;
+}
+
+static __attribute__((constructor)) void tz_constructor(void)
+{
+	tz_init();
+}
+
+bool tz_have_tree(void)
+{
+	int state = atomic_load_explicit(&tree_state, memory_order_acquire);
+
+	if (__builtin_expect(!state, 0)) {
+		tz_init();
+		state = atomic_load_explicit(&tree_state, memory_order_acquire);
+	}
+	return state > 0;
+}
+
+/*
+ * If @path is @prefix or below it, the rest after @prefix. Several slashes are
+ * as good as one.
+ */
+static const char *below(const char *path, const char *prefix)
+{
+	while (*prefix) {
+		if (*path++ != *prefix)
+			return NULL;
+		if (*prefix++ == '/')
+			while (*path == '/')
+				path++;
+	}
+	return *path == '/' || !*path ? path : NULL;
+}
+
+static const char *const redirected[] = {
+	"/sys/class/infiniband",
+	"/sys/class/infiniband_verbs",
+	"/dev/infiniband",
+};
+
+/**
+ * tz_redirect - the path to use in place of @path
+ * @path: what the program asks for; may be NULL
+ * @buf: room for the answer
+ *
+ * Returns @path itself when it is none of ours, @buf otherwise.
+ */
+const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN])
+{
+	const char *from, *rest = NULL;
+	unsigned int i;
+	int n;
+
+	/* Nearly every path ends here. */
+	if (!path || path[0] != '/')
+		return path;
+	from = path + 1;
+	while (*from == '/')
+		from++;
+	if ((from[0] != 's' && from[0] != 'd') || !tz_have_tree())
+		return path;
+
+	for (i = 0; i < sizeof(redirected) / sizeof(redirected[0]); i++) {
+		rest = below(path, redirected[i]);
+		if (rest)
+			break;
+	}
+	if (!rest)
+		return path;
+
+	/* The tree's layout: without /sys, but with /dev */
+	from = redirected[i];
+	if (from[1] == 's')
+		from += sizeof("/sys") - 1;
+	n = snprintf(buf, TZ_PATH_LEN, "%s%s%s", tree.path, from, rest);
+	return n < TZ_PATH_LEN ? buf : path;
+}
+
+/* Whether @path, already redirected, lies below dev/infiniband. */
+bool tz_is_dev(const char *path)
+{
+	return tz_have_tree() && !strncmp(path, tree.path, tree.len) &&
+	       !strncmp(path + tree.len, "/dev/", 5);
+}
+
+/**
+ * tz_fix_errno - correct errno after a failed open
+ * @path: the path that was opened, redirected or not
+ *
+ * The kernel answers EINVAL to a read of gid_attrs/{types,ndevs}/N where GID N
+ * is not set, and libibverbs takes EINVAL, and nothing else, for "no entry"
+ * (query_sysfs_gid_type()): with another errno ibv_query_gid_table() fails.
+ */
+void tz_fix_errno(const char *path)
+{
+	if (errno != ENOENT || !path || !tz_have_tree())
+		return;
+	if (!strncmp(path, tree.path, tree.len) && strstr(path, "/gid_attrs/"))
+		errno = EINVAL;
+}
+
+const struct tz_served *tz_find_served(dev_t dev, ino_t ino)
+{
+	unsigned int i;
+
+	if (!tz_have_tree() || dev != tree.dev)
+		return NULL;
+	for (i = 0; i < tree.num_served; i++)
+		if (tree.served[i].ino == ino)
+			return &tree.served[i];
+	return NULL;
+}

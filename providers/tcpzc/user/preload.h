@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * preload.h - internals of libtcpzc-preload.so
+ *
+ * User mode without touching anybody's libraries: tcpzc-run generates a sysfs
+ * tree and loads this library into the program. It sits at the boundary to libc
+ * and does two things:
+ *
+ * - paths below /sys/class/infiniband*, /dev/infiniband lead into the tree
+ *   (preload-path.c);
+ * - the tree's placeholder files below dev/infiniband behave as the character
+ *   devices they stand for (preload-fd.c, preload-uverbs.c).
+ *
+ * Rules. libc only; no locks and no malloc, for these functions are called from
+ * signal handlers, after vfork and before main; no cost worth naming on calls
+ * that are not ours; the next function of the same name is called, not the
+ * kernel, so that sanitizers and other preloaded libraries see their calls.
+ *
+ * What is served is recognised by the inode of the placeholder and by nothing
+ * else: descriptors are closed by close_range() and replaced by dup2() behind
+ * our back.
+ */
+#ifndef TCPZC_PRELOAD_H
+#define TCPZC_PRELOAD_H
+
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#define TZ_EXPORT __attribute__((visibility("default")))
+
+/*
+ * The longest path that is redirected. What lies in the tree is far shorter,
+ * and a larger buffer would not fit on a small signal stack.
+ */
+#define TZ_PATH_LEN	512
+
+/* As many placeholders as tcpzc-run makes at most, and rdma_cm */
+#define TZ_MAX_SERVED	65
+
+/* A placeholder and what stands behind it. */
+struct tz_cdev_ops {
+	/* Behaves as write(2) */
+	ssize_t (*write)(int fd, const void *buf, size_t len);
+};
+
+struct tz_served {
+	ino_t ino;
+	dev_t rdev;
+	const struct tz_cdev_ops *ops;
+};
+
+/* preload.c */
+bool tz_have_tree(void);
+const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN]);
+bool tz_is_dev(const char *path);
+void tz_fix_errno(const char *path);
+const struct tz_served *tz_find_served(dev_t dev, ino_t ino);
+
+/* preload-fd.c */
+void tz_mark_fd(int fd);
+
+/* preload-uverbs.c */
+extern const struct tz_cdev_ops tz_uverbs_ops;
+
+/*
+ * The next definition of a function. Resolved when the library is initialised,
+ * or earlier if somebody calls earlier (a sanitizer's runtime does); doing it
+ * twice is harmless.
+ */
+#define TZ_NEXT(name)                                                          \
+	static _Atomic(typeof(&name)) next_##name;                             \
+	static inline typeof(&name) tz_next_##name(void)                       \
+	{                                                                      \
+		typeof(&name) fn = atomic_load_explicit(&next_##name,          \
+							memory_order_relaxed); \
+		if (__builtin_expect(!fn, 0)) {                                \
+			fn = (typeof(&name))dlsym(RTLD_NEXT, #name);           \
+			atomic_store_explicit(&next_##name, fn,                \
+					      memory_order_relaxed);           \
+		}                                                              \
+		return fn;                                                     \
+	}                                                                      \
+	static __attribute__((constructor)) void tz_resolve_##name(void)       \
+	{                                                                      \
+		tz_next_##name();                                              \
+	}
+
+#endif
