@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+#
+# Tests of the provider proper with a backend that does nothing. Included by
+# tests/CMakeLists.txt; needs cmocka and the target tcpzc_ibverbs.
+
+set(PROVIDER_TEST_ROOT "${CMAKE_CURRENT_LIST_DIR}/../..")
+file(GLOB PROVIDER_TEST_SOURCES CONFIGURE_DEPENDS
+  "${PROVIDER_TEST_ROOT}/providers/tcpzc/*.c")
+
+add_library(provider_fake STATIC EXCLUDE_FROM_ALL
+  "${CMAKE_CURRENT_LIST_DIR}/provider_fake.c" ${PROVIDER_TEST_SOURCES})
+target_include_directories(provider_fake PUBLIC
+  "${CMAKE_CURRENT_LIST_DIR}"
+  "${PROVIDER_TEST_ROOT}/providers/tcpzc"
+  "${PROVIDER_TEST_ROOT}/engine"
+  "${PROVIDER_TEST_ROOT}/kernel-driver/include/uapi")
+target_compile_definitions(provider_fake PUBLIC _GNU_SOURCE)
+target_link_libraries(provider_fake
+  PUBLIC tcpzc_ibverbs cmocka Threads::Threads
+  PRIVATE tcpzc_options)
+
+foreach(NAME objects cq post)
+  add_executable(provider_${NAME} "${CMAKE_CURRENT_LIST_DIR}/provider_${NAME}.c")
+  target_link_libraries(provider_${NAME} PRIVATE provider_fake tcpzc_options)
+  add_test(NAME provider_${NAME} COMMAND provider_${NAME})
+endforeach()
