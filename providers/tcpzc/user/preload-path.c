@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "preload.h"
@@ -327,6 +328,32 @@ TZ_EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
 
 	return tz_next_faccessat()(dirfd, tz_redirect(path, buf), mode, flags);
 }
+
+/* ls -l asks for attributes, and is annoyed if there is no such file. */
+#define DEFINE_GETXATTR(name)                                                  \
+	TZ_NEXT(name)                                                          \
+	TZ_EXPORT ssize_t name(const char *path, const char *attr, void *value, \
+			       size_t size)                                    \
+	{                                                                      \
+		char buf[TZ_PATH_LEN];                                         \
+                                                                               \
+		return tz_next_##name()(tz_redirect(path, buf), attr, value,   \
+					size);                                 \
+	}
+
+#define DEFINE_LISTXATTR(name)                                                 \
+	TZ_NEXT(name)                                                          \
+	TZ_EXPORT ssize_t name(const char *path, char *list, size_t size)      \
+	{                                                                      \
+		char buf[TZ_PATH_LEN];                                         \
+                                                                               \
+		return tz_next_##name()(tz_redirect(path, buf), list, size);   \
+	}
+
+DEFINE_GETXATTR(getxattr)
+DEFINE_GETXATTR(lgetxattr)
+DEFINE_LISTXATTR(listxattr)
+DEFINE_LISTXATTR(llistxattr)
 
 TZ_NEXT(chdir)
 TZ_EXPORT int chdir(const char *path)

@@ -23,7 +23,8 @@
 #include "sysfs.h"
 
 struct writer {
-	int dirfd;
+	const char *root;	/* the tree */
+	int dirfd;		/* ... open */
 	int err;		/* errno of the first failure */
 	char at[128];		/* prefix of all paths */
 };
@@ -237,10 +238,24 @@ static void put_uverbs(struct writer *w, const struct tz_netdev *nd,
 	link_parent(w, nd);
 }
 
+/*
+ * In a class directory. The kernel's links are relative; here those who follow
+ * links by themselves (Python, realpath(1)) would end up below the real /sys.
+ */
+static void link_device(struct writer *w, const struct tz_netdev *nd,
+			const char *class, const char *name)
+{
+	char target[PATH_MAX];
+
+	snprintf(target, sizeof(target), "%s/devices/%s/%s/%s", w->root,
+		 nd->name, class, name);
+	make_link(w, name, target);
+}
+
 static void put_device(struct writer *w, const struct tz_netdev *nd,
 		       unsigned int num)
 {
-	char ibdev[32], target[128];
+	char ibdev[32], target[32];
 
 	snprintf(ibdev, sizeof(ibdev), TCPZC_DEVICE_PREFIX "%u", num);
 	enter(w, "devices/%s/", nd->name);
@@ -258,9 +273,7 @@ static void put_device(struct writer *w, const struct tz_netdev *nd,
 	put_uverbs(w, nd, num, ibdev);
 
 	enter(w, "class/infiniband/");
-	snprintf(target, sizeof(target), "../../devices/%s/infiniband/%s",
-		 nd->name, ibdev);
-	make_link(w, ibdev, target);
+	link_device(w, nd, "infiniband", ibdev);
 
 	/* libibverbs opens uverbsN, UCX looks for a file of the device's name */
 	enter(w, "dev/infiniband/");
@@ -272,12 +285,10 @@ static void put_device(struct writer *w, const struct tz_netdev *nd,
 static void link_uverbs(struct writer *w, const struct tz_netdev *nd,
 			unsigned int num)
 {
-	char name[32], target[128];
+	char name[32];
 
 	snprintf(name, sizeof(name), "uverbs%u", num);
-	snprintf(target, sizeof(target), "../../devices/%s/infiniband_verbs/%s",
-		 nd->name, name);
-	make_link(w, name, target);
+	link_device(w, nd, "infiniband_verbs", name);
 }
 
 /* Whether the directory lists uverbs0 before uverbs1 and so on. */
@@ -328,16 +339,16 @@ static void put_verbs_class(struct writer *w,
 
 /**
  * tz_tree_fill - write the tree
- * @dirfd: an empty directory
+ * @dir: where; empty
  * @devs: the interfaces that become devices, in the order of their numbers
  * @num: how many
  *
  * Returns 0, or -1 with errno set.
  */
-int tz_tree_fill(int dirfd, const struct tz_netdev *const *devs,
+int tz_tree_fill(const struct tz_dir *dir, const struct tz_netdev *const *devs,
 		 unsigned int num)
 {
-	struct writer w = { .dirfd = dirfd };
+	struct writer w = { .root = dir->path, .dirfd = dir->fd };
 	unsigned int i;
 
 	enter(&w, "devices/");

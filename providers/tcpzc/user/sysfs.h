@@ -46,10 +46,6 @@ uint64_t tz_netdev_guid(const struct tz_netdev *nd);
 int tz_netdev_speed_mbps(const struct tz_netdev *nd);
 int tz_netdev_numa_node(const struct tz_netdev *nd);
 
-/* sysfs-tree.c */
-int tz_tree_fill(int dirfd, const struct tz_netdev *const *devs,
-		 unsigned int num);
-
 /* sysfs-dir.c: private directories; -1 and errno on failure */
 struct tz_dir {
 	char path[160];
@@ -58,5 +54,9 @@ struct tz_dir {
 
 int tz_dir_create(struct tz_dir *dir);
 void tz_dir_remove(struct tz_dir *dir);
+
+/* sysfs-tree.c */
+int tz_tree_fill(const struct tz_dir *dir, const struct tz_netdev *const *devs,
+		 unsigned int num);
 
 #endif

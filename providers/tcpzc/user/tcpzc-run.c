@@ -279,7 +279,7 @@ int main(int argc, char **argv)
 		die(EXIT_OURS, "no place for a private directory (tried "
 		    "XDG_RUNTIME_DIR, /dev/shm, TMPDIR, /tmp, /var/tmp): %s",
 		    strerror(errno));
-	if (tz_tree_fill(tree.fd, sel.dev, sel.num)) {
+	if (tz_tree_fill(&tree, sel.dev, sel.num)) {
 		status = errno;
 		tz_dir_remove(&tree);
 		die(EXIT_OURS, "cannot write to %s: %s", tree.path,
