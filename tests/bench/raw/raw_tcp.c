@@ -20,7 +20,7 @@ static const char usage[] =
 "       --region BYTES --splice-more --nonblock\n"
 "       --rx plain|framed --rx-bytes N --rx-messages N --waitall --rx-spin\n"
 "small: --batch MESSAGES --two-iovecs --rx-bytes N --rx-spin\n"
-"pingpong: --waiters N --block\n"
+"pingpong: --waiters N (threads in epoll_wait) --ticker US (a thread that naps) --block\n"
 "wakeup: --waiters 1 (a spinning thread on the sleeper's core) --block (sender sleeps)\n"
 "Sizes take K and M.\n";
 
@@ -29,7 +29,7 @@ enum {
 	OPT_RCVBUF, OPT_RCVLOWAT, OPT_SECONDS, OPT_MESSAGE, OPT_HEADER_BYTES, OPT_TX,
 	OPT_HEADER, OPT_PIPE, OPT_BATCH, OPT_REGION, OPT_SPLICE_MORE, OPT_NONBLOCK,
 	OPT_RX, OPT_RX_BYTES, OPT_RX_MESSAGES, OPT_WAITALL, OPT_RX_SPIN, OPT_TWO_IOVECS,
-	OPT_WAITERS, OPT_BLOCK,
+	OPT_WAITERS, OPT_TICKER, OPT_BLOCK,
 };
 
 static const struct option options[] = {
@@ -45,7 +45,7 @@ static const struct option options[] = {
 	{ "rx", 1, NULL, OPT_RX }, { "rx-bytes", 1, NULL, OPT_RX_BYTES },
 	{ "rx-messages", 1, NULL, OPT_RX_MESSAGES }, { "waitall", 0, NULL, OPT_WAITALL },
 	{ "rx-spin", 0, NULL, OPT_RX_SPIN }, { "two-iovecs", 0, NULL, OPT_TWO_IOVECS },
-	{ "waiters", 1, NULL, OPT_WAITERS }, { "block", 0, NULL, OPT_BLOCK },
+	{ "waiters", 1, NULL, OPT_WAITERS }, { "ticker", 1, NULL, OPT_TICKER }, { "block", 0, NULL, OPT_BLOCK },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -132,6 +132,7 @@ static void set_option(struct raw_options *o, int c, const char *arg)
 	case OPT_RX_SPIN: o->rx_spin = true; break;
 	case OPT_TWO_IOVECS: o->two_iovecs = true; break;
 	case OPT_WAITERS: o->waiters = (unsigned int)bytes(arg); break;
+	case OPT_TICKER: o->ticker_us = (long)bytes(arg) % 1000000; break;
 	case OPT_BLOCK: o->block = true; break;
 	default: set_choice(o, c, arg);
 	}

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "raw.h"
@@ -44,7 +45,6 @@ static void *waiter(void *arg)
 	int fd = *(int *)arg, ep = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
 
-	raw_pin(-1);
 	if (ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event))
 		raw_die("epoll");
 	for (;;)
@@ -52,10 +52,23 @@ static void *waiter(void *arg)
 	return NULL;
 }
 
+/* The alternative: it looks now and then whether somebody polls. */
+static void *ticker(void *arg)
+{
+	const struct raw_options *opt = arg;
+	struct timespec ts = { .tv_nsec = opt->ticker_us * 1000 };
+
+	for (;;)
+		nanosleep(&ts, NULL);
+	return NULL;
+}
+
 static void start_waiters(const struct raw_options *opt, int *fd)
 {
 	pthread_t thread;
 
+	if (opt->ticker_us && pthread_create(&thread, NULL, ticker, (void *)opt))
+		raw_die("pthread_create");
 	for (unsigned int i = 0; i < opt->waiters; i++)
 		if (pthread_create(&thread, NULL, waiter, fd))
 			raw_die("pthread_create");

@@ -43,6 +43,7 @@ struct raw_options {
 	int sndbuf_bytes, rcvbuf_bytes, rcvlowat_bytes;
 	bool two_iovecs;
 	unsigned int waiters;
+	long ticker_us;			/* below a second */
 	bool block;
 	const char *congestion;
 };

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""Processes: start, wait until they listen, time out, account, end by id."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+
+LISTEN = "0A"
+
+
+class Failed(Exception):
+    """A program failed, timed out or printed nothing that could be read."""
+
+
+class Process:
+    """One child in a process group of its own, output in temporary files."""
+
+    def __init__(self, command, env=None):
+        self.command = command
+        self.out = tempfile.TemporaryFile("w+")
+        self.err = tempfile.TemporaryFile("w+")
+        self.usage = None
+        self.status = None
+        self.popen = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err,
+            env={**os.environ, **(env or {})}, start_new_session=True)
+        self.pid = self.popen.pid
+
+    def poll(self):
+        if self.status is None:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self._ended(status, usage)
+        return self.status
+
+    def _ended(self, status, usage):
+        self.status = os.waitstatus_to_exitcode(status)
+        self.popen.returncode = self.status
+        self.usage = usage
+
+    def wait(self, deadline):
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise Failed("timeout: " + self.describe())
+            time.sleep(0.005)
+        return self.status
+
+    def end(self):
+        """Ends the group. Only ids that this object started are signalled."""
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            if self.poll() is None:
+                self._signal(sig)
+                deadline = time.monotonic() + 2
+                while self.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.01)
+
+    def _signal(self, sig):
+        try:
+            os.killpg(self.pid, sig)
+        except ProcessLookupError:
+            pass
+
+    def text(self, stream="out"):
+        file = getattr(self, stream)
+        file.seek(0)
+        return file.read()
+
+    def cpu_seconds(self):
+        return self.usage.ru_utime + self.usage.ru_stime if self.usage else 0.0
+
+    def describe(self):
+        tail = (self.text("err") + self.text())[-400:].strip()
+        return f"{' '.join(map(str, self.command))}: status {self.status}: {tail}"
+
+
+def _listening_ports(pid):
+    ports = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/{pid}/net/{name}", encoding="ascii") as file:
+                lines = file.readlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == LISTEN:
+                ports.add(int(fields[1].rsplit(":", 1)[1], 16))
+    return ports
+
+
+def _wait_listening(server, port, deadline):
+    while port not in _listening_ports(server.pid):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise Failed("server does not listen: " + server.describe())
+        time.sleep(0.01)
+
+
+def run(command, timeout, env=None):
+    process = Process(command, env)
+    try:
+        if process.wait(time.monotonic() + timeout):
+            raise Failed(process.describe())
+        return process
+    finally:
+        process.end()
+
+
+def run_pair(server_command, client_command, port, timeout, env=None):
+    """Runs a server until it listens on port, then its client to the end."""
+    deadline = time.monotonic() + timeout
+    server = Process(server_command, env)
+    client = None
+    try:
+        _wait_listening(server, port, min(deadline, time.monotonic() + 10))
+        client = Process(client_command, env)
+        if client.wait(deadline):
+            raise Failed(client.describe())
+        # Some servers stay; what they have used until now is what counts.
+        try:
+            server.wait(min(deadline, time.monotonic() + 2))
+        except Failed:
+            pass
+        return server, client
+    finally:
+        for process in (client, server):
+            if process:
+                process.end()
+
+
+class Load:
+    """What others take of the machine's processors while something runs."""
+
+    def __init__(self):
+        self.own = 0.0
+        self.time = time.monotonic()
+        self.busy = self._busy()
+
+    @staticmethod
+    def _busy():
+        with open("/proc/stat", encoding="ascii") as file:
+            fields = [int(f) for f in file.readline().split()[1:9]]
+        idle = fields[3] + fields[4]
+        return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
+
+    def foreign(self, own_seconds):
+        """Processors (1.0 is one) that were busy with anything else."""
+        elapsed = max(time.monotonic() - self.time, 0.01)
+        return max(0.0, self._busy() - self.busy - own_seconds) / elapsed
+
+
+def wait_quiet(limit, patience):
+    """Waits until others take less than limit processors; at most patience s."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        load = Load()
+        time.sleep(0.2)
+        if load.foreign(0) < limit:
+            return True
+    return patience == 0

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""The speed targets, judged on the medians of one path."""
+
+from dataclasses import dataclass
+
+RAW_PREFIX = ("raw_send_", "raw_splice_", "raw_sendmsg_")
+
+
+@dataclass
+class Target:
+    title: str
+    ours: str                       # case, or syscalls:KEY
+    against: str                    # case, "best_raw", or "" (absolute)
+    bound: float
+    at_least: bool = True
+
+
+TARGETS = (
+    Target("ib_write_bw 1 MiB / iperf3 -l 1M", "write_bw_1m", "iperf3_1m", 1.2),
+    Target("ib_write_bw 1 MiB / UCX tcp tag_bw 1 MiB", "write_bw_1m", "ucx_tag_bw_1m", 1.0),
+    Target("ib_write_bw 64 KiB / raw 64 KiB send()", "write_bw_64k", "raw_send_64k", 2.0),
+    Target("ib_write_bw 64 KiB / best raw sender", "write_bw_64k", "best_raw", 0.95),
+    Target("ib_write_lat 8 B / raw spinning ping-pong", "write_lat_8", "raw_pingpong_8",
+           1.2, at_least=False),
+    Target("64-byte write rate / one send per message", "write_rate_64", "raw_rate_1", 8),
+    Target("64-byte write rate / UCX 64-byte rate", "write_rate_64", "ucx_rate_64", 6),
+    Target("system calls per 64-byte write, depth 128", "syscalls:write_64", "", 0.1,
+           at_least=False),
+    Target("128 QPs / one QP, 64 KiB", "write_bw_64k_q128", "write_bw_64k", 0.8),
+    Target("128 QPs / one QP, 64 B", "write_rate_64_q128", "write_rate_64", 0.8),
+)
+
+
+def best_raw(medians):
+    found = {name: value for name, value in medians.items()
+             if name.startswith(RAW_PREFIX) and value is not None}
+    return max(found, key=found.get) if found else None
+
+
+def _value(name, medians, syscalls):
+    if name.startswith("syscalls:"):
+        return syscalls.get(name.split(":")[1], {}).get("calls_per_op")
+    if name == "best_raw":
+        name = best_raw(medians)
+    return medians.get(name)
+
+
+def judge(medians, syscalls):
+    """A list of dictionaries; reached is None where a figure is missing."""
+    rows = []
+    for target in TARGETS:
+        ours = _value(target.ours, medians, syscalls)
+        other = _value(target.against, medians, syscalls) if target.against else 1.0
+        ratio = ours / other if ours is not None and other else None
+        reached = None
+        if ratio is not None:
+            reached = ratio >= target.bound if target.at_least else ratio <= target.bound
+        rows.append({"target": target.title, "bound": target.bound,
+                     "sense": ">=" if target.at_least else "<=", "ours": ours,
+                     "against": other if target.against else None, "ratio": ratio,
+                     "reached": reached})
+    return rows
