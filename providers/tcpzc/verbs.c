@@ -17,7 +17,7 @@ void tcpzc_lock_init(pthread_mutex_t *lock)
 
 	pthread_mutexattr_init(&attr);
 	/* Spin for a while before sleeping; plain elsewhere than in glibc. */
-#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+#ifdef __GLIBC__
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
 #endif
 	pthread_mutex_init(lock, &attr);
