@@ -56,10 +56,11 @@ bool tz_sgl_write(struct tz_qp *qp, struct tz_sgl *sgl, const u8 *src,
 
 void tz_tx_reset(struct tz_qp *qp);
 /*
- * Drop all PDUs of which no byte was taken. The rest of one on its way is kept,
- * but what would come from the application's memory becomes zeros.
+ * Drop all PDUs of which no byte was taken. The rest of one on its way is
+ * copied, because the application is about to get its memory back; if it is too
+ * long for that everything is dropped and the stream is broken: returns false.
  */
-void tz_tx_cut(struct tz_qp *qp);
+bool tz_tx_cut(struct tz_qp *qp);
 /* Room for one more PDU of any kind? */
 bool tz_tx_room(const struct tz_qp *qp);
 /* Append bytes; append the next @bytes of @src, copied or by reference. */

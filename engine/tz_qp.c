@@ -132,6 +132,13 @@ static void tz_qp_flush(struct tz_qp *qp, u8 status)
 	tz_rsp_flush(qp);
 }
 
+static void tz_qp_drop_responses(struct tz_qp *qp)
+{
+	qp->rsp.resp_head = qp->rsp.resp_tail;
+	qp->rsp.resp_off = 0;
+	qp->rsp.rd_pending = 0;
+}
+
 void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 {
 	if (qp->state == TZ_ERR || qp->state == TZ_RESET)
@@ -139,11 +146,12 @@ void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 	qp->state = TZ_ERR;
 	qp->closing = true;
 	qp->rx.state = TZ_RX_DEAD;
-	if (!say_why) {
-		qp->rsp.resp_head = qp->rsp.resp_tail;
-		qp->rsp.rd_pending = 0;
+	if (!tz_tx_cut(qp)) {
+		say_why = false;
+		qp->rsp.ack_due = 0;
 	}
-	tz_tx_cut(qp);
+	if (!say_why)
+		tz_qp_drop_responses(qp);
 	tz_qp_ack_now(qp);
 	tz_qp_flush(qp, status);
 	if (qp->init.has_srq)
@@ -170,7 +178,9 @@ void tz_qp_wrong_number(struct tz_qp *qp)
 	qp->stats.protocol_errors++;
 	qp->closing = true;
 	qp->rx.state = TZ_RX_DEAD;
-	tz_tx_cut(qp);
+	qp->rsp.ack_due = 0;
+	tz_qp_drop_responses(qp);
+	tz_tx_reset(qp);
 }
 
 /* ---- connection --------------------------------------------------------- */
@@ -187,8 +197,7 @@ void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 	qp->conn = TZ_CONN_CLOSED;
 	qp->closing = true;
 	qp->rx.state = TZ_RX_DEAD;
-	qp->rsp.resp_head = qp->rsp.resp_tail;
-	qp->rsp.rd_pending = 0;
+	tz_qp_drop_responses(qp);
 	qp->rsp.stall_until = 0;
 	qp->rsp.ack_due = 0;
 	tz_tx_reset(qp);
@@ -270,7 +279,7 @@ u64 tz_qp_deadline(const struct tz_qp *qp)
 	u64 patience = tz_qp_patience_ns(qp);
 	u64 at = tz_sooner(qp->req.rnr_until, qp->rsp.stall_until);
 
-	if (qp->conn == TZ_CONN_UP)
+	if (qp->conn == TZ_CONN_UP && !qp->tx.queued)
 		at = tz_sooner(at, qp->rsp.ack_due);
 	if (patience && tz_qp_waits_for_peer(qp))
 		at = tz_sooner(at, qp->req.progress_ns + patience);

@@ -337,8 +337,7 @@ struct tz_rx {
 /* A piece of the outgoing stream. */
 enum tz_txkind {
 	TZ_TX_COPY,		/* the next @len bytes of buf */
-	TZ_TX_REF,		/* bytes of @mr */
-	TZ_TX_ZERO		/* zeros, instead of memory given back already */
+	TZ_TX_REF		/* bytes of @mr */
 };
 
 struct tz_txseg {
@@ -359,6 +358,7 @@ struct tz_tx {
 	u32 seg_pos;		/* bytes of the first segment already taken */
 	u32 queued;		/* bytes in all segments */
 	u32 pdu_left;		/* bytes of the PDU that is partly taken */
+	u8 pdu_op;		/* its operation */
 	u32 turn;		/* which source is asked first */
 };
 

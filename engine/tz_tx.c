@@ -40,7 +40,49 @@ void tz_tx_reset(struct tz_qp *qp)
 	tx->turn = 0;
 }
 
-void tz_tx_cut(struct tz_qp *qp)
+/* Take over the rest of a PDU's payload from the application's memory. */
+static bool tz_tx_own(struct tz_qp *qp, struct tz_txseg *seg, u32 pos, u32 keep,
+		      u32 *at)
+{
+	struct tz_tx *tx = &qp->tx;
+	u32 done = 0;
+
+	if (tz_load_once(&seg->mr->dead) || keep > tx->size - (*at - tx->head))
+		return false;
+	while (done < keep) {
+		u32 to = *at & (tx->size - 1);
+		u32 n = tz_min(keep - done, tx->size - to);
+
+		qp->ops->mr_read(seg->mr, seg->off + pos + done, tx->buf + to, n);
+		*at += n;
+		done += n;
+	}
+	return true;
+}
+
+/*
+ * Keep the first @keep bytes after @pos of a segment of the PDU on its way;
+ * false if they cannot be had without the application's memory.
+ */
+static bool tz_tx_cut_seg(struct tz_qp *qp, struct tz_txseg *seg, u32 pos,
+			  u32 keep, u32 *at)
+{
+	struct tz_mr *mr = seg->mr;
+
+	if (seg->kind == TZ_TX_COPY) {
+		*at += keep;
+	} else if (qp->tx.pdu_op != TZ_PDU_READ_RESP ||
+		   tz_load_once(&mr->dead)) {
+		if (!tz_tx_own(qp, seg, pos, keep, at))
+			return false;
+		tz_tx_unref(qp, seg);
+		seg->kind = TZ_TX_COPY;
+	}
+	seg->len = pos + keep;
+	return true;
+}
+
+bool tz_tx_cut(struct tz_qp *qp)
 {
 	struct tz_tx *tx = &qp->tx;
 	u32 left = tx->pdu_left, pos = tx->seg_pos, at = tx->head;
@@ -50,14 +92,14 @@ void tz_tx_cut(struct tz_qp *qp)
 		struct tz_txseg *seg = tz_tx_seg(tx, i);
 		u32 keep = tz_min(left, seg->len - pos);
 
-		tz_tx_unref(qp, seg);
-		if (!keep)
+		if (!keep) {
+			tz_tx_unref(qp, seg);
 			continue;
-		if (seg->kind == TZ_TX_COPY)
-			at += keep;
-		else
-			seg->kind = TZ_TX_ZERO;
-		seg->len = pos + keep;
+		}
+		if (!tz_tx_cut_seg(qp, seg, pos, keep, &at)) {
+			tz_tx_reset(qp);
+			return false;
+		}
 		left -= keep;
 		pos = 0;
 		end = i + 1;
@@ -67,6 +109,7 @@ void tz_tx_cut(struct tz_qp *qp)
 		tx->seg_pos = 0;
 	tx->tail = at;
 	tx->queued = tx->pdu_left;
+	return true;
 }
 
 bool tz_tx_room(const struct tz_qp *qp)
@@ -244,8 +287,6 @@ void tz_qp_tx_fill(struct tz_qp *qp, u64 now)
 	tz_rsp_fill_ack(qp, now);
 }
 
-static const u8 tz_zeros[4096];
-
 /* The next piece of a segment of which @skip bytes are done. */
 static void tz_tx_piece(const struct tz_tx *tx, const struct tz_txseg *seg,
 			u32 skip, u32 at, struct tz_vec *vec)
@@ -264,10 +305,6 @@ static void tz_tx_piece(const struct tz_tx *tx, const struct tz_txseg *seg,
 	case TZ_TX_REF:
 		vec->mr = seg->mr;
 		vec->off = seg->off + skip;
-		break;
-	case TZ_TX_ZERO:
-		vec->ptr = (u8 *)tz_zeros;
-		len = tz_min(len, (u32)sizeof(tz_zeros));
 		break;
 	}
 	vec->len = len;
@@ -297,16 +334,17 @@ int tz_qp_tx_peek(struct tz_qp *qp, struct tz_vec *vec, int max)
 	return n;
 }
 
-/* Bytes of the PDU whose header is next in the buffer. */
-static u32 tz_tx_pdu_bytes(const struct tz_tx *tx)
+/* The next byte is the first of a PDU: how long is it? */
+static void tz_tx_begin_pdu(struct tz_tx *tx)
 {
 	u8 b[8];
 	u32 i;
 
 	for (i = 0; i < sizeof(b); i++)
 		b[i] = tx->buf[(tx->head + i) & (tx->size - 1)];
-	return tz_hdr_bytes(b[0]) +
-	       (b[4] | b[5] << 8 | b[6] << 16 | (u32)b[7] << 24);
+	tx->pdu_op = b[0];
+	tx->pdu_left = tz_hdr_bytes(b[0]) +
+		       (b[4] | b[5] << 8 | b[6] << 16 | (u32)b[7] << 24);
 }
 
 /* @n bytes of the first segment were taken. */
@@ -341,7 +379,7 @@ void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
 		u32 n = tz_min(bytes, seg->len - tx->seg_pos);
 
 		if (!tx->pdu_left)
-			tx->pdu_left = tz_tx_pdu_bytes(tx);
+			tz_tx_begin_pdu(tx);
 		n = tz_min(n, tx->pdu_left);
 		tx->pdu_left -= n;
 		bytes -= n;
