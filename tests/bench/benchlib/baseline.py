@@ -13,6 +13,7 @@ def _iperf3(length):
     def run(bench, path):
         port = bench.port()
         server, client = proc.run_pair(
+        path,
             bench.on(path, "server", "iperf3", "-s", "-1", "-p", str(port)),
             bench.on(path, "client", "iperf3", "-c", path.server, "-p", str(port),
                      "-l", length, "-J", "-t", str(max(1, round(bench.seconds)))),
@@ -33,6 +34,7 @@ def _ucx_once(bench, path, test, size, count):
             "ucx_perftest", *args, "-p", str(port)))
 
     server, client = proc.run_pair(
+        path,
         side("server"),
         side("client", path.server, "-t", test, "-s", str(size), "-n", str(count),
              "-w", str(max(10, count // 20)), "-f", "-v"),

@@ -37,6 +37,7 @@ def once(bench, path, program, args, wrap=(), timeout=None):
     """One run: the client's numbers, and both processes. wrap goes in front."""
     port = bench.port()
     server, client = proc.run_pair(
+        path,
         command(bench, path, "server", program, args, port),
         [*wrap, *command(bench, path, "client", program, args, port)],
         port, timeout or bench.timeout)

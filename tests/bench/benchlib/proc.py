@@ -15,10 +15,16 @@ class Failed(Exception):
 
 
 class Process:
-    """One child in a process group of its own, output in temporary files."""
+    """One child in a process group of its own, output in temporary files.
 
-    def __init__(self, command, env=None):
+    It ends with this program, and after limit seconds, even if nobody is left
+    who could end it: setpriv has the kernel tell timeout when we die.
+    """
+
+    def __init__(self, command, limit, env=None):
         self.command = command
+        command = ["setpriv", "--pdeathsig", "TERM",
+                   "timeout", "-k", "2", str(limit), *command]
         self.out = tempfile.TemporaryFile("w+")
         self.err = tempfile.TemporaryFile("w+")
         self.usage = None
@@ -76,6 +82,7 @@ class Process:
 
 
 def _listening_ports(pid):
+    """Of the network namespace that the process is in."""
     ports = set()
     for name in ("tcp", "tcp6"):
         try:
@@ -90,15 +97,15 @@ def _listening_ports(pid):
     return ports
 
 
-def _wait_listening(server, port, deadline):
-    while port not in _listening_ports(server.pid):
+def _wait_listening(server, namespace_pid, port, deadline):
+    while port not in _listening_ports(namespace_pid):
         if server.poll() is not None or time.monotonic() > deadline:
             raise Failed("server does not listen: " + server.describe())
         time.sleep(0.01)
 
 
 def run(command, timeout, env=None):
-    process = Process(command, env)
+    process = Process(command, timeout + 5, env)
     try:
         if process.wait(time.monotonic() + timeout):
             raise Failed(process.describe())
@@ -107,14 +114,15 @@ def run(command, timeout, env=None):
         process.end()
 
 
-def run_pair(server_command, client_command, port, timeout, env=None):
+def run_pair(path, server_command, client_command, port, timeout, env=None):
     """Runs a server until it listens on port, then its client to the end."""
     deadline = time.monotonic() + timeout
-    server = Process(server_command, env)
+    server = Process(server_command, timeout + 5, env)
     client = None
     try:
-        _wait_listening(server, port, min(deadline, time.monotonic() + 10))
-        client = Process(client_command, env)
+        _wait_listening(server, path.spaces["server"].pid, port,
+                        min(deadline, time.monotonic() + 10))
+        client = Process(client_command, timeout + 5, env)
         if client.wait(deadline):
             raise Failed(client.describe())
         # Some servers stay; what they have used until now is what counts.

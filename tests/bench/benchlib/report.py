@@ -40,10 +40,11 @@ def machine():
 def section(cases, results, errors, syscalls):
     """What the report says about one path with one congestion control."""
     found = {c.name: summarize(c, results[c.name]) for c in cases if results[c.name]}
+    runs = {name: entry["runs"] for name, entry in found.items()}
     medians = {name: entry["median"] for name, entry in found.items()}
     return {"cases": found, "errors": errors, "syscalls": syscalls,
             "best_raw": targets.best_raw(medians),
-            "targets": targets.judge(medians, syscalls)}
+            "targets": targets.judge(runs, syscalls)}
 
 
 def _number(value, digits=3):
