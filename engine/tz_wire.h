@@ -13,6 +13,14 @@
 #include "deps.h"
 
 #define TZ_PROTO_VERSION	1
+
+/*
+ * Where a QP is reachable at its GID's address: a QPN >> 8 from here on is the
+ * TCP port itself (user mode), anything below belongs to a kernel-mode device,
+ * which listens on the well-known port.
+ */
+#define TZ_FIRST_USER_PORT	1024u
+#define TZ_WELL_KNOWN_PORT	4795u
 #define TZ_HELLO_MAGIC		0x315a4354u	/* "TCZ1" */
 
 /* Feature bits; a side offers what it can, both use what both offered. */

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * ub.h - the user backend: the engine in this process, over sockets.
+ *
+ * Who does the work. A queue pair's engine is driven in turns (ub_qp.turn): by
+ * the thread that posts to it, by the thread that polls its completion queue,
+ * and by the context's progress thread. A thread that finds a turn taken does
+ * not wait; it leaves a note that there is more to do, and the holder does it.
+ *
+ * Who watches the socket. Normally the progress thread, by epoll. When a
+ * thread polls a completion queue busily, it claims the queue's QPs: their
+ * sockets leave the progress thread's epoll set, so that data which the
+ * polling thread is about to find wakes nobody else. The progress thread looks
+ * at claimed queues from time to time (UB_TICK_NS) and takes them back when the
+ * polling has stopped. One-sided operations therefore complete while the
+ * application sleeps or spins on its memory.
+ *
+ * Lock order (outer to inner):
+ *	ub_context.lock		lists of objects, listeners, polled queues
+ *	ub_cq.drive_lock	the queue's list of QPs; one driver at a time
+ *	ub_srq.qp_lock		the SRQ's list of QPs
+ *	ub_qp.turn		one QP's engine and socket
+ *	ub_srq.lock, ub_cq.push_lock, ub_context.event_lock, .mr_lock
+ * A turn is taken under the outer ones only to wait for it, never to run the
+ * engine for long.
+ */
+#ifndef TCPZC_UB_H
+#define TCPZC_UB_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+
+#include <ccan/list.h>
+
+#include "../tcpzc.h"
+#include "../tcpzc-ids.h"
+#include "tz_key.h"
+#include "tz_qp.h"
+#include "tz_shake.h"
+
+#define UB_MAX_QPS		65536
+#define UB_MAX_MRS		(1u << TZ_KEY_INDEX_BITS)
+#define UB_MR_CHUNK		1024u
+#define UB_MR_CHUNKS		(UB_MAX_MRS / UB_MR_CHUNK)
+#define UB_QPS_PER_PORT		256
+#define UB_MAX_PENDING		256	/* connections without their hello */
+#define UB_HELLO_NS		(5 * 1000000000ull)
+#define UB_MAX_PARKED		4	/* connections waiting for a QP's RTR */
+
+#define UB_TICK_NS		250000ull
+#define UB_IOV			64
+
+struct ub_context;
+struct ub_qp;
+
+static inline u64 ub_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* ---- objects ------------------------------------------------------------ */
+
+/* Something in the progress thread's epoll set. */
+struct ub_fd {
+	void (*ready)(struct ub_context *ctx, struct ub_fd *ufd, u32 events);
+};
+
+struct ub_mr {
+	struct tcpzc_mr base;		/* first */
+	struct tz_mr tz;
+	u8 *addr;			/* of the first byte, in this process */
+	atomic_uint refs;
+	u32 num;			/* index and generation, see tz_key.h */
+};
+
+struct ub_pd {
+	struct tcpzc_pd base;		/* first */
+};
+
+/* What came to a QP that was not ready for it. */
+struct ub_parked {
+	int fd;
+	struct tz_hello hello;
+};
+
+struct ub_cq {
+	struct tcpzc_cq base;		/* first */
+	struct list_node node;		/* ub_context.cqs */
+	struct list_node polled_node;	/* ub_context.polled */
+	pthread_mutex_t push_lock;	/* producer side of the ring */
+	u32 prod;
+	u32 armed;			/* UB_ARM_* */
+	bool overrun;
+	int channel_wfd;		/* non-blocking; -1 */
+	int channel_rfd;		/* for purging; -1 */
+	u32 events_reported;
+	bool event_owed;		/* the channel was full */
+
+	pthread_mutex_t drive_lock;
+	struct list_head qps;		/* struct ub_cqlink */
+	u32 num_qps;
+	int epfd;			/* claimed sockets of many QPs; -1 */
+	_Atomic(struct ub_qp *) dirty;	/* QPs with posts held back */
+	atomic_bool polled;		/* claimed by the polling thread */
+	atomic_uint polls;		/* empty polls, counting on */
+	u32 seen_polls;			/* by the progress thread */
+	u32 spin;			/* empty polls since arming */
+	u32 claim_after;		/* so many; grows when it was wrong */
+	u32 ticks;			/* since claimed */
+};
+
+enum { UB_ARM_NONE, UB_ARM_SOLICITED, UB_ARM_ANY };
+
+struct ub_cqlink {
+	struct list_node node;
+	struct ub_qp *qp;
+};
+
+struct ub_srq {
+	struct tcpzc_srq base;		/* first */
+	struct list_node node;		/* ub_context.srqs */
+	pthread_mutex_t lock;		/* consumer side */
+	struct tz_rq rq;
+	u32 max_wr;
+	u32 limit;
+	u32 events_reported;
+	pthread_mutex_t qp_lock;
+	struct list_head qps;		/* ub_qp.srq_node */
+	atomic_uint starving;		/* a QP found it empty */
+};
+
+/* Where a QP's connection stands. */
+enum ub_conn_state {
+	UB_CONN_IDLE,			/* before RTR, or waiting for the peer */
+	UB_CONN_DIALING,		/* TCP connects */
+	UB_CONN_GREETING,		/* hello sent, waiting for the answer */
+	UB_CONN_BACKOFF,		/* failed; again at retry_at */
+	UB_CONN_UP,
+	UB_CONN_DONE			/* over, for good */
+};
+
+struct ub_conn {
+	struct ub_fd ufd;
+	enum ub_conn_state state;
+	int rfd, wfd;			/* the same but for a QP to itself */
+	u64 retry_at;
+	u32 backoff_ms;
+	u64 session_id;
+	u32 hello_got;			/* bytes */
+	struct tz_hello hello;
+	struct ub_parked parked[UB_MAX_PARKED];
+	u32 num_parked;
+	int watch_epfd;			/* where rfd is registered; -1 */
+	u32 watch_events;
+	bool tx_blocked;		/* the socket was full */
+	bool rx_idle;			/* the socket was empty just now */
+	u64 rx_after;			/* do not read again before */
+};
+
+struct ub_qp {
+	struct tcpzc_qp base;		/* first */
+	struct list_node node;		/* ub_context.qps */
+	struct list_node srq_node;
+	struct ub_cqlink send_link, recv_link;
+	struct ub_qp *dirty_next;
+	atomic_bool dirty;
+	atomic_uint turn;		/* UB_TURN_* */
+	atomic_uint claims;		/* polled completion queues it is on */
+	_Atomic u64 deadline;		/* of the engine or connection; 0 */
+	u32 rung;			/* send queue index at the last doorbell */
+	bool dead;			/* destroyed; freed by the progress thread */
+	u32 events_reported;
+	struct ub_context *ctx;
+	struct ibv_qp_attr attr;	/* as set, for query_qp */
+	struct ub_conn conn;
+	struct tz_qp eng;
+	void *mem;			/* rings, swqes and buffers */
+	size_t mem_bytes;
+};
+
+struct ub_listener {
+	struct ub_fd ufd;		/* first */
+	struct list_node node;
+	int fd;
+	u16 port;
+	u32 next;			/* where to look for a free number */
+	u32 used;
+	struct ub_qp *qps[UB_QPS_PER_PORT];
+};
+
+/* An accepted connection before its hello is complete. */
+struct ub_pending {
+	struct ub_fd ufd;		/* first */
+	struct list_node node;
+	int fd;
+	u64 deadline;
+	u32 got;
+	struct tz_hello hello;
+};
+
+struct ub_settings {
+	u16 port_lo, port_hi;		/* 0: the kernel's choice */
+	char cc[16];			/* congestion control; "": default */
+	u64 min_retry_ns;
+	bool stats;
+};
+
+struct ub_context {
+	struct tcpzc_context base;	/* first */
+	struct list_node all_node;
+	struct ub_settings set;
+	u32 ifindex;
+	u64 node_guid;
+	union ibv_gid gids[TCPZC_GID_TABLE_LEN];
+
+	pthread_mutex_t lock;
+	struct list_head qps, cqs, srqs, listeners, pendings, polled;
+	u32 num_pending, num_qps;
+	struct ub_qp *grave;		/* destroyed QPs, by dirty_next */
+	u32 next_pdn;
+
+	pthread_mutex_t mr_lock;
+	struct tz_key_secret secret;
+	_Atomic(_Atomic(struct ub_mr *) *) mr_chunks[UB_MR_CHUNKS];
+	u16 *mr_gens;			/* generation of each index */
+	u32 *mr_free;			/* stack of free indices */
+	u32 mr_num_free, mr_top;
+
+	pthread_mutex_t event_lock;
+	int async_wfd, async_rfd;	/* rfd: for purging */
+
+	pthread_t thread;
+	bool thread_runs;
+	int epfd;
+	int wake_fd;
+	struct ub_fd wake_ufd;
+	atomic_bool stop;
+	_Atomic u64 wake_at;		/* when the progress thread wakes; 0: sleeps */
+	atomic_uint num_polled;
+	u32 fork_gen;			/* of the process that opened it */
+};
+
+static inline struct ub_context *to_uctx(struct tcpzc_context *ctx)
+{
+	return (struct ub_context *)ctx;
+}
+
+static inline struct ub_context *ub_ctx_of(struct ibv_context *ctx)
+{
+	return to_uctx(to_tctx(ctx));
+}
+
+static inline struct ub_qp *ub_qp_of(struct tz_qp *eng)
+{
+	return container_of(eng, struct ub_qp, eng);
+}
+
+static inline struct ub_mr *ub_mr_of(struct tz_mr *tz)
+{
+	return container_of(tz, struct ub_mr, tz);
+}
+
+/* ---- ub_context.c ------------------------------------------------------- */
+
+/* Number of forks since the library was loaded; see ub_context.fork_gen. */
+extern u32 ub_fork_gen;
+/* Is this a child of the process that opened @ctx? It must not touch it. */
+static inline bool ub_forked(const struct ub_context *ctx)
+{
+	return tz_unlikely(ctx->fork_gen != ub_fork_gen);
+}
+
+struct tcpzc_context *ub_open(struct tcpzc_device *dev, int cmd_fd);
+void ub_close(struct tcpzc_context *ctx);
+int ub_query_device(struct tcpzc_context *ctx, struct ibv_device_attr_ex *attr,
+		    size_t attr_size);
+int ub_query_port(struct tcpzc_context *ctx, uint8_t port,
+		  struct ibv_port_attr *attr);
+struct tcpzc_pd *ub_alloc_pd(struct tcpzc_context *ctx);
+int ub_dealloc_pd(struct tcpzc_pd *pd);
+struct tcpzc_ah *ub_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr);
+int ub_destroy_ah(struct tcpzc_ah *ah);
+
+/* ---- ub_settings.c ------------------------------------------------------ */
+
+/* Read the environment; false with a message if a setting makes no sense. */
+bool ub_settings_read(struct ub_settings *set, const char *device);
+
+/* ---- ub_mr.c ------------------------------------------------------------ */
+
+int ub_mr_init(struct ub_context *ctx);
+void ub_mr_exit(struct ub_context *ctx);
+struct tcpzc_mr *ub_reg_mr(struct tcpzc_pd *pd, void *addr, size_t len,
+			   uint64_t iova, int access);
+int ub_rereg_mr(struct tcpzc_mr *mr, int flags, struct tcpzc_pd *pd, void *addr,
+		size_t len, int access);
+int ub_dereg_mr(struct tcpzc_mr *mr);
+struct tz_mr *ub_mr_find(struct tz_qp *eng, u32 key);
+void ub_mr_get(struct tz_mr *mr);
+void ub_mr_put(struct tz_mr *mr);
+void ub_mr_write(struct tz_mr *mr, u64 off, const void *src, u32 len);
+void ub_mr_read(struct tz_mr *mr, u64 off, void *dst, u32 len);
+u64 ub_mr_atomic(struct tz_mr *mr, u64 off, enum tz_atomic_kind kind,
+		 u64 compare_add, u64 swap);
+
+/* ---- ub_event.c --------------------------------------------------------- */
+
+int ub_event_open_async(struct ub_context *ctx);
+void ub_event_close_async(struct ub_context *ctx);
+/* Report an asynchronous event of @element; @reported counts it. */
+void ub_event_async(struct ub_context *ctx, void *element, u32 *reported,
+		    enum ibv_event_type type);
+/* The object goes: forget its events that were not read yet. */
+void ub_event_purge_async(struct ub_context *ctx, void *element, u32 *reported);
+int ub_event_open_channel(struct ub_cq *cq, int fd);
+void ub_event_close_channel(struct ub_cq *cq);
+/* cq->push_lock is held. */
+void ub_event_comp(struct ub_cq *cq);
+void ub_event_purge_comp(struct ub_cq *cq);
+/* Wait until @completed, which the library counts under @lock, is @reported. */
+void ub_event_wait_acked(pthread_mutex_t *lock, pthread_cond_t *cond,
+			 const uint32_t *completed, u32 reported);
+
+/* ---- ub_cq.c ------------------------------------------------------------ */
+
+struct tcpzc_cq *ub_create_cq(struct tcpzc_context *ctx, uint32_t depth,
+			      struct ibv_comp_channel *channel, int comp_vector);
+int ub_resize_cq(struct tcpzc_cq *cq, uint32_t depth);
+int ub_destroy_cq(struct tcpzc_cq *cq);
+int ub_arm_cq(struct tcpzc_cq *cq, bool solicited_only);
+void ub_drive_cq(struct tcpzc_cq *cq);
+void ub_cq_push(struct ub_cq *cq, const struct tcpzc_cqe *cqe);
+void ub_cq_attach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link);
+void ub_cq_detach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link);
+/* Posts to @qp were held back: the next poll of its send queue sends them. */
+void ub_cq_mark_dirty(struct ub_qp *qp);
+/* Progress thread: look after the claimed queues. */
+void ub_cq_tick(struct ub_context *ctx, u64 now);
+
+/* ---- ub_srq.c ----------------------------------------------------------- */
+
+struct tcpzc_srq *ub_create_srq(struct tcpzc_pd *pd,
+				struct ibv_srq_init_attr *attr);
+int ub_modify_srq(struct tcpzc_srq *srq, struct ibv_srq_attr *attr, int mask);
+int ub_query_srq(struct tcpzc_srq *srq, struct ibv_srq_attr *attr);
+int ub_destroy_srq(struct tcpzc_srq *srq);
+void ub_ring_srq(struct tcpzc_srq *srq);
+bool ub_srq_take(struct tz_qp *eng, struct tz_rwqe *out);
+
+/* ---- ub_qp.c ------------------------------------------------------------ */
+
+struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr);
+int ub_modify_qp(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask);
+int ub_query_qp(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask,
+		struct ibv_qp_init_attr *init_attr);
+int ub_destroy_qp(struct tcpzc_qp *qp);
+/* Free the memory of a destroyed QP. */
+void ub_qp_free(struct ub_qp *qp);
+
+/* ---- ub_turn.c ---------------------------------------------------------- */
+
+#define UB_TURN_TAKEN	1u
+#define UB_TURN_MORE	2u	/* somebody came meanwhile */
+#define UB_TURN_WAITED	4u	/* somebody sleeps until it is free */
+
+/* Take the turn if it is free. */
+bool ub_turn_try(struct ub_qp *qp);
+/* Take it, sleeping until it is free. */
+void ub_turn_lock(struct ub_qp *qp);
+/* Give it back; does first what others left to do. */
+void ub_turn_unlock(struct ub_qp *qp);
+/* Take the turn, or tell its holder that there is more to do. */
+bool ub_turn_try_or_note(struct ub_qp *qp);
+
+/* Receive, execute, send, as far as it goes without waiting. Turn held. */
+void ub_run(struct ub_qp *qp, u64 now);
+/* Send only. Turn held. */
+void ub_run_tx(struct ub_qp *qp, u64 now);
+void ub_ring_sq(struct tcpzc_qp *qp);
+void ub_ring_rq(struct tcpzc_qp *qp);
+/* Register the socket where it belongs now. Turn held. */
+void ub_watch(struct ub_qp *qp);
+/* Send ACKs that are owed, if the socket takes them. Turn held. */
+void ub_flush_acks(struct ub_qp *qp);
+
+/* ---- ub_conn.c ---------------------------------------------------------- */
+
+void ub_conn_init(struct ub_qp *qp);
+/* The QP has reached RTR. Turn held. */
+void ub_conn_start(struct ub_qp *qp, u64 now);
+/* The hand-shake's socket is ready or its time has come. Turn held. */
+void ub_conn_step(struct ub_qp *qp, u64 now);
+/* An accepted connection with its hello; takes over @fd. Turn held. */
+void ub_conn_offer(struct ub_qp *qp, int fd, const struct tz_hello *hello,
+		   u64 now);
+/* Close sockets, forget parked ones; the engine is not told. Turn held. */
+void ub_conn_close(struct ub_qp *qp);
+/* The stream is over. Turn held. */
+void ub_conn_lost(struct ub_qp *qp, u64 now);
+void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events);
+
+/* ---- ub_listen.c -------------------------------------------------------- */
+
+/* A queue pair number on which @qp is reachable; 0 with errno. ctx->lock. */
+u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp);
+void ub_listen_del(struct ub_context *ctx, u32 qpn);
+void ub_listen_close_all(struct ub_context *ctx);
+/* Close connections that are too slow; returns when to look again, or 0. */
+u64 ub_listen_expire(struct ub_context *ctx, u64 now);
+
+/* ---- ub_sock.c ---------------------------------------------------------- */
+
+/* The peer's address: the GID's IP, the port that the QPN names. */
+void ub_sock_addr(const struct ub_context *ctx, const u8 gid[16], u16 port,
+		  struct sockaddr_storage *ss, socklen_t *len);
+/* The GID of a socket address. */
+bool ub_sock_gid(const struct sockaddr_storage *ss, u8 gid[16]);
+/* Options of a connection's socket: no delay, congestion control, DSCP. */
+void ub_sock_tune(struct ub_qp *qp, int fd);
+u16 ub_sock_port(u32 qpn);
+
+/* ---- ub_progress.c ------------------------------------------------------ */
+
+int ub_progress_start(struct ub_context *ctx);
+void ub_progress_stop(struct ub_context *ctx);
+/* Make the progress thread look again now. */
+void ub_progress_wake(struct ub_context *ctx);
+/* Make it wake at @at at the latest. */
+void ub_progress_by(struct ub_context *ctx, u64 at);
+int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events);
+
+#endif /* TCPZC_UB_H */

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * ub_context.c - opening and closing a device in user mode, what it says of
+ * itself, protection domains and address handles, and what happens at fork and
+ * at exit.
+ */
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ub.h"
+
+static pthread_mutex_t ub_all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list_head ub_all = LIST_HEAD_INIT(ub_all);
+u32 ub_fork_gen;
+
+/* ---- fork and exit ------------------------------------------------------ */
+
+static void ub_before_fork(void)
+{
+	struct ub_context *ctx;
+
+	pthread_mutex_lock(&ub_all_lock);
+	list_for_each(&ub_all, ctx, all_node)
+		pthread_mutex_lock(&ctx->lock);
+}
+
+static void ub_unlock_all(void)
+{
+	struct ub_context *ctx;
+
+	list_for_each(&ub_all, ctx, all_node)
+		pthread_mutex_unlock(&ctx->lock);
+	pthread_mutex_unlock(&ub_all_lock);
+}
+
+/*
+ * The child has copies of the parent's sockets, and no progress thread. It
+ * closes its copies, so that a connection ends with the parent, and touches
+ * nothing else.
+ */
+static void ub_in_child(void)
+{
+	struct ub_context *ctx;
+	struct ub_listener *l;
+	struct ub_pending *p;
+	struct ub_qp *qp;
+	u32 i;
+
+	ub_fork_gen++;
+	list_for_each(&ub_all, ctx, all_node) {
+		list_for_each(&ctx->qps, qp, node) {
+			if (qp->conn.rfd >= 0)
+				close(qp->conn.rfd);
+			if (qp->conn.wfd >= 0 && qp->conn.wfd != qp->conn.rfd)
+				close(qp->conn.wfd);
+			for (i = 0; i < qp->conn.num_parked; i++)
+				close(qp->conn.parked[i].fd);
+			qp->conn.rfd = -1;
+			qp->conn.wfd = -1;
+			qp->conn.num_parked = 0;
+		}
+		list_for_each(&ctx->listeners, l, node)
+			close(l->fd);
+		list_for_each(&ctx->pendings, p, node)
+			close(p->fd);
+		list_head_init(&ctx->listeners);
+		list_head_init(&ctx->pendings);
+	}
+	ub_unlock_all();
+}
+
+__attribute__((constructor)) static void ub_library_init(void)
+{
+	pthread_atfork(ub_before_fork, ub_unlock_all, ub_in_child);
+}
+
+/*
+ * The process ends without having destroyed its QPs: whatever was executed is
+ * acknowledged, as an adapter would have done by now.
+ */
+__attribute__((destructor)) static void ub_library_exit(void)
+{
+	struct ub_context *ctx;
+	struct ub_qp *qp;
+
+	if (pthread_mutex_trylock(&ub_all_lock))
+		return;
+	list_for_each(&ub_all, ctx, all_node) {
+		if (ub_forked(ctx) || pthread_mutex_trylock(&ctx->lock))
+			continue;
+		list_for_each(&ctx->qps, qp, node) {
+			if (!ub_turn_try(qp))
+				continue;
+			ub_flush_acks(qp);
+			ub_turn_unlock(qp);
+		}
+		pthread_mutex_unlock(&ctx->lock);
+	}
+	pthread_mutex_unlock(&ub_all_lock);
+}
+
+/* ---- open, close -------------------------------------------------------- */
+
+static bool ub_parse_gid(const char *text, union ibv_gid *gid)
+{
+	unsigned int w[8];
+	int i;
+
+	if (sscanf(text, "%4x:%4x:%4x:%4x:%4x:%4x:%4x:%4x", &w[0], &w[1], &w[2],
+		   &w[3], &w[4], &w[5], &w[6], &w[7]) != 8)
+		return false;
+	for (i = 0; i < 8; i++) {
+		gid->raw[2 * i] = w[i] >> 8;
+		gid->raw[2 * i + 1] = w[i];
+	}
+	return true;
+}
+
+/* The same files from which libibverbs answers ibv_query_gid(). */
+static void ub_read_gids(struct ub_context *ctx, const char *ibdev_path)
+{
+	char name[32], text[64];
+	u32 i;
+
+	for (i = 0; i < TCPZC_GID_TABLE_LEN; i++) {
+		snprintf(name, sizeof(name), "ports/1/gids/%u", i);
+		if (ibv_read_sysfs_file(ibdev_path, name, text,
+					sizeof(text)) <= 0 ||
+		    !ub_parse_gid(text, &ctx->gids[i]))
+			memset(&ctx->gids[i], 0, sizeof(ctx->gids[i]));
+	}
+}
+
+static u64 ub_read_guid(const char *ibdev_path)
+{
+	unsigned int w[4];
+	char text[64];
+
+	if (ibv_read_sysfs_file(ibdev_path, "node_guid", text,
+				sizeof(text)) <= 0 ||
+	    sscanf(text, "%4x:%4x:%4x:%4x", &w[0], &w[1], &w[2], &w[3]) != 4)
+		return 0;
+	return (u64)w[0] << 48 | (u64)w[1] << 32 | w[2] << 16 | w[3];
+}
+
+static void ub_context_init(struct ub_context *ctx, struct tcpzc_device *dev)
+{
+	ctx->ifindex = if_nametoindex(dev->netdev);
+	ctx->node_guid = ub_read_guid(dev->ibdev_path);
+	ub_read_gids(ctx, dev->ibdev_path);
+	pthread_mutex_init(&ctx->lock, NULL);
+	list_head_init(&ctx->qps);
+	list_head_init(&ctx->cqs);
+	list_head_init(&ctx->srqs);
+	list_head_init(&ctx->listeners);
+	list_head_init(&ctx->pendings);
+	list_head_init(&ctx->polled);
+	ctx->next_pdn = 1;
+	ctx->fork_gen = ub_fork_gen;
+	ctx->base.vctx.context.num_comp_vectors = 1;
+}
+
+struct tcpzc_context *ub_open(struct tcpzc_device *dev, int cmd_fd)
+{
+	struct ub_context *ctx;
+	int err;
+
+	ctx = verbs_init_and_alloc_context(&dev->vdev.device, cmd_fd, ctx,
+					   base.vctx, TCPZC_DRIVER_ID);
+	if (!ctx) {
+		close(cmd_fd);
+		return NULL;
+	}
+	ub_context_init(ctx, dev);
+	err = EINVAL;
+	if (!ub_settings_read(&ctx->set, dev->vdev.device.name))
+		goto err_ctx;
+	err = ub_mr_init(ctx);
+	if (err)
+		goto err_ctx;
+	err = ub_event_open_async(ctx);
+	if (err)
+		goto err_mr;
+	err = ub_progress_start(ctx);
+	if (err)
+		goto err_event;
+	pthread_mutex_lock(&ub_all_lock);
+	list_add_tail(&ub_all, &ctx->all_node);
+	pthread_mutex_unlock(&ub_all_lock);
+	return &ctx->base;
+
+err_event:
+	ub_event_close_async(ctx);
+err_mr:
+	ub_mr_exit(ctx);
+err_ctx:
+	pthread_mutex_destroy(&ctx->lock);
+	verbs_uninit_context(&ctx->base.vctx);
+	free(ctx);
+	errno = err;
+	return NULL;
+}
+
+/* QPs that the application forgot: the kernel, too, would take them down. */
+static void ub_drop_qps(struct ub_context *ctx)
+{
+	struct ub_qp *qp;
+
+	while ((qp = list_pop(&ctx->qps, struct ub_qp, node))) {
+		ub_turn_lock(qp);
+		ub_flush_acks(qp);
+		ub_conn_close(qp);
+		qp->dead = true;
+		ub_turn_unlock(qp);
+		ub_qp_free(qp);
+	}
+}
+
+void ub_close(struct tcpzc_context *base)
+{
+	struct ub_context *ctx = to_uctx(base);
+
+	pthread_mutex_lock(&ub_all_lock);
+	list_del(&ctx->all_node);
+	pthread_mutex_unlock(&ub_all_lock);
+	ub_progress_stop(ctx);
+	if (!ub_forked(ctx))
+		ub_drop_qps(ctx);
+	ub_listen_close_all(ctx);
+	ub_event_close_async(ctx);
+	ub_mr_exit(ctx);
+	pthread_mutex_destroy(&ctx->lock);
+	verbs_uninit_context(&base->vctx);
+	free(ctx);
+}
+
+/* ---- queries ------------------------------------------------------------ */
+
+int ub_query_device(struct tcpzc_context *base, struct ibv_device_attr_ex *attr,
+		    size_t attr_size)
+{
+	struct ub_context *ctx = to_uctx(base);
+	struct ibv_device_attr *a = &attr->orig_attr;
+
+	memset(attr, 0, attr_size);
+	snprintf(a->fw_ver, sizeof(a->fw_ver), "%s", TCPZC_FW_VER);
+	a->node_guid = htobe64(ctx->node_guid);
+	a->sys_image_guid = a->node_guid;
+	a->max_mr_size = UINT64_MAX;
+	a->page_size_cap = 0xfffff000;
+	a->vendor_id = TCPZC_VENDOR_ID;
+	a->vendor_part_id = TCPZC_VENDOR_PART_ID;
+	a->hw_ver = TCPZC_HW_VER;
+	a->max_qp = UB_MAX_QPS;
+	a->max_qp_wr = TCPZC_MAX_QP_WR;
+	a->max_sge = TCPZC_MAX_SGE;
+	a->max_sge_rd = TCPZC_MAX_SGE;
+	a->max_cq = 1 << 20;
+	a->max_cqe = TCPZC_MAX_CQE;
+	a->max_mr = UB_MAX_MRS;
+	a->max_pd = 1 << 20;
+	a->max_qp_rd_atom = TCPZC_MAX_RD_ATOMIC;
+	a->max_res_rd_atom = TCPZC_MAX_RD_ATOMIC * UB_MAX_QPS;
+	a->max_qp_init_rd_atom = TCPZC_MAX_RD_ATOMIC;
+	a->atomic_cap = IBV_ATOMIC_GLOB;
+	a->max_ah = 1 << 20;
+	a->max_srq = 1 << 20;
+	a->max_srq_wr = TCPZC_MAX_SRQ_WR;
+	a->max_srq_sge = TCPZC_MAX_SGE;
+	a->max_pkeys = 1;
+	a->local_ca_ack_delay = 15;
+	a->phys_port_cnt = 1;
+	a->device_cap_flags = IBV_DEVICE_CURR_QP_STATE_MOD |
+			      IBV_DEVICE_RC_RNR_NAK_GEN |
+			      IBV_DEVICE_SRQ_RESIZE | IBV_DEVICE_SYS_IMAGE_GUID;
+	return 0;
+}
+
+static enum ibv_mtu ub_mtu_of(int bytes)
+{
+	static const int bytes_of[] = { 512, 1024, 2048, 4096 };
+	int i, mtu = IBV_MTU_256;
+
+	/* As RoCE v2: IP, UDP, base and extended transport headers, ICRC. */
+	for (i = 0; i < 4; i++)
+		if (bytes - 86 >= bytes_of[i])
+			mtu = IBV_MTU_512 + i;
+	return mtu;
+}
+
+static void ub_netdev_state(const char *name, bool *up, int *mtu)
+{
+	struct ifreq ifr = {};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	*up = false;
+	*mtu = 1500;
+	if (fd < 0)
+		return;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (!ioctl(fd, SIOCGIFFLAGS, &ifr))
+		*up = (ifr.ifr_flags & (IFF_UP | IFF_RUNNING)) ==
+		      (IFF_UP | IFF_RUNNING);
+	if (!ioctl(fd, SIOCGIFMTU, &ifr))
+		*mtu = ifr.ifr_mtu;
+	close(fd);
+}
+
+/* Width and speed for a line rate, as ib_get_eth_speed() of the kernel. */
+static void ub_link_speed(struct ibv_port_attr *attr, const char *netdev)
+{
+	static const struct { long mbit; u8 width, speed; } rates[] = {
+		{ 1000, 1, 1 }, { 10000, 1, 8 }, { 20000, 2, 2 },
+		{ 25000, 1, 32 }, { 40000, 2, 8 }, { 50000, 16, 32 },
+		{ 100000, 2, 32 }, { 200000, 2, 64 }, { 400000, 2, 128 },
+	};
+	char dir[64], text[32];
+	long mbit = 10000;
+	size_t i = 0;
+
+	snprintf(dir, sizeof(dir), "/sys/class/net/%s", netdev);
+	if (ibv_read_sysfs_file(dir, "speed", text, sizeof(text)) > 0 &&
+	    atol(text) > 0)
+		mbit = atol(text);
+	while (i + 1 < TZ_ARRAY_SIZE(rates) && rates[i].mbit < mbit)
+		i++;
+	attr->active_width = rates[i].width;
+	attr->active_speed = rates[i].speed;
+}
+
+int ub_query_port(struct tcpzc_context *base, uint8_t port,
+		  struct ibv_port_attr *attr)
+{
+	bool up;
+	int mtu;
+
+	if (port != TCPZC_PORT)
+		return EINVAL;
+	memset(attr, 0, sizeof(*attr));
+	ub_netdev_state(base->dev->netdev, &up, &mtu);
+	attr->state = up ? IBV_PORT_ACTIVE : IBV_PORT_DOWN;
+	attr->phys_state = up ? 5 : 3;	/* link up, disabled */
+	attr->max_mtu = IBV_MTU_4096;
+	attr->active_mtu = ub_mtu_of(mtu);
+	attr->gid_tbl_len = TCPZC_GID_TABLE_LEN;
+	attr->port_cap_flags = TCPZC_PORT_CAP_FLAGS;
+	attr->max_msg_sz = TCPZC_MAX_MSG_BYTES;
+	attr->pkey_tbl_len = 1;
+	attr->link_layer = IBV_LINK_LAYER_ETHERNET;
+	attr->max_vl_num = 1;
+	attr->flags = IBV_QPF_GRH_REQUIRED;
+	ub_link_speed(attr, base->dev->netdev);
+	return 0;
+}
+
+/* ---- protection domains, address handles -------------------------------- */
+
+struct tcpzc_pd *ub_alloc_pd(struct tcpzc_context *base)
+{
+	struct ub_context *ctx = to_uctx(base);
+	struct ub_pd *pd = calloc(1, sizeof(*pd));
+
+	if (!pd) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	pthread_mutex_lock(&ctx->lock);
+	pd->base.pdn = ctx->next_pdn++;
+	pthread_mutex_unlock(&ctx->lock);
+	return &pd->base;
+}
+
+int ub_dealloc_pd(struct tcpzc_pd *pd)
+{
+	free(pd);
+	return 0;
+}
+
+struct tcpzc_ah *ub_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr)
+{
+	struct tcpzc_ah *ah = calloc(1, sizeof(*ah));
+
+	(void)pd;
+	if (!ah) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	ah->attr = *attr;
+	return ah;
+}
+
+int ub_destroy_ah(struct tcpzc_ah *ah)
+{
+	free(ah);
+	return 0;
+}
+
+const struct tcpzc_backend tcpzc_user_backend = {
+	.name = "user",
+	.open = ub_open,
+	.close = ub_close,
+	.query_device = ub_query_device,
+	.query_port = ub_query_port,
+	.alloc_pd = ub_alloc_pd,
+	.dealloc_pd = ub_dealloc_pd,
+	.reg_mr = ub_reg_mr,
+	.rereg_mr = ub_rereg_mr,
+	.dereg_mr = ub_dereg_mr,
+	.create_ah = ub_create_ah,
+	.destroy_ah = ub_destroy_ah,
+	.create_cq = ub_create_cq,
+	.resize_cq = ub_resize_cq,
+	.destroy_cq = ub_destroy_cq,
+	.arm_cq = ub_arm_cq,
+	.drive_cq = ub_drive_cq,
+	.create_srq = ub_create_srq,
+	.modify_srq = ub_modify_srq,
+	.query_srq = ub_query_srq,
+	.destroy_srq = ub_destroy_srq,
+	.create_qp = ub_create_qp,
+	.modify_qp = ub_modify_qp,
+	.query_qp = ub_query_qp,
+	.destroy_qp = ub_destroy_qp,
+	.ring_sq = ub_ring_sq,
+	.ring_rq = ub_ring_rq,
+	.ring_srq = ub_ring_srq,
+};

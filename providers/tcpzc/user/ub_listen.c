@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * ub_listen.c - listening sockets, queue pair numbers, and connections that
+ * have not said yet for which QP they are.
+ *
+ * A queue pair number is the port of a listening socket of this process and an
+ * index (architecture, decision 3), so a socket serves 256 QPs. What connects
+ * has UB_HELLO_NS to say its hello; at most UB_MAX_PENDING connections are in
+ * that state, the oldest gives way.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ub.h"
+
+#define UB_BACKLOG	1024
+#define UB_ACCEPTS	64	/* per turn */
+
+/* ---- pending connections ------------------------------------------------ */
+
+/* ctx->lock is held. */
+static void ub_pending_free(struct ub_context *ctx, struct ub_pending *p,
+			    bool close_fd)
+{
+	list_del(&p->node);
+	ctx->num_pending--;
+	if (close_fd)
+		close(p->fd);
+	else
+		epoll_ctl(ctx->epfd, EPOLL_CTL_DEL, p->fd, NULL);
+	free(p);
+}
+
+static struct ub_qp *ub_listen_find(struct ub_context *ctx, u32 qpn)
+{
+	struct ub_listener *l;
+
+	list_for_each(&ctx->listeners, l, node)
+		if (l->port == qpn >> 8)
+			return l->qps[qpn & (UB_QPS_PER_PORT - 1)];
+	return NULL;
+}
+
+/* The hello is complete: hand the connection to its QP. ctx->lock is held. */
+static void ub_pending_done(struct ub_context *ctx, struct ub_pending *p)
+{
+	enum tz_hello_status why = tz_shake_check(&p->hello);
+	struct tz_hello hello = p->hello, refusal;
+	struct ub_qp *qp = NULL;
+	int fd = p->fd;
+
+	ub_pending_free(ctx, p, false);
+	if (why == TZ_HELLO_OK && hello.status)
+		why = TZ_HELLO_MALFORMED;
+	if (why == TZ_HELLO_OK) {
+		qp = ub_listen_find(ctx, tz_le32_to_cpu(hello.dst_qpn));
+		why = TZ_HELLO_NO_QP;
+	}
+	if (!qp) {
+		if (why != TZ_HELLO_MALFORMED) {
+			tz_shake_refuse(&hello, why, &refusal);
+			send(fd, &refusal, sizeof(refusal),
+			     MSG_DONTWAIT | MSG_NOSIGNAL);
+		}
+		close(fd);
+		return;
+	}
+	ub_turn_lock(qp);
+	ub_conn_offer(qp, fd, &hello, ub_now());
+	ub_run(qp, ub_now());
+	ub_turn_unlock(qp);
+}
+
+static void ub_pending_ready(struct ub_context *ctx, struct ub_fd *ufd,
+			     u32 events)
+{
+	struct ub_pending *p = (struct ub_pending *)ufd;
+	ssize_t n;
+
+	(void)events;
+	n = recv(p->fd, (u8 *)&p->hello + p->got, sizeof(p->hello) - p->got,
+		 MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	pthread_mutex_lock(&ctx->lock);
+	if (n <= 0) {
+		ub_pending_free(ctx, p, true);
+	} else {
+		p->got += n;
+		/* Who does not begin like a peer is none. */
+		if (p->got >= sizeof(p->hello.magic) &&
+		    tz_le32_to_cpu(p->hello.magic) != TZ_HELLO_MAGIC)
+			ub_pending_free(ctx, p, true);
+		else if (p->got == sizeof(p->hello))
+			ub_pending_done(ctx, p);
+	}
+	pthread_mutex_unlock(&ctx->lock);
+}
+
+/* ctx->lock is held. */
+static void ub_pending_add(struct ub_context *ctx, int fd, u64 now)
+{
+	struct ub_pending *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		close(fd);
+		return;
+	}
+	p->ufd.ready = ub_pending_ready;
+	p->fd = fd;
+	p->deadline = now + UB_HELLO_NS;
+	if (ub_watch_fd(ctx, fd, &p->ufd, EPOLLIN)) {
+		close(fd);
+		free(p);
+		return;
+	}
+	list_add_tail(&ctx->pendings, &p->node);
+	ctx->num_pending++;
+}
+
+u64 ub_listen_expire(struct ub_context *ctx, u64 now)
+{
+	struct ub_pending *p;
+	u64 next = 0;
+
+	pthread_mutex_lock(&ctx->lock);
+	while ((p = list_top(&ctx->pendings, struct ub_pending, node))) {
+		if (now < p->deadline && ctx->num_pending <= UB_MAX_PENDING) {
+			next = p->deadline;
+			break;
+		}
+		ub_pending_free(ctx, p, true);
+	}
+	pthread_mutex_unlock(&ctx->lock);
+	return next;
+}
+
+/* ---- listening sockets -------------------------------------------------- */
+
+static void ub_listen_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events)
+{
+	struct ub_listener *l = (struct ub_listener *)ufd;
+	u64 now = ub_now();
+	int i;
+
+	(void)events;
+	for (i = 0; i < UB_ACCEPTS; i++) {
+		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			break;
+		pthread_mutex_lock(&ctx->lock);
+		ub_pending_add(ctx, fd, now);
+		pthread_mutex_unlock(&ctx->lock);
+	}
+}
+
+static int ub_listen_bind(int family, u16 port)
+{
+	struct sockaddr_storage ss = { .ss_family = family };
+	socklen_t len = sizeof(struct sockaddr_in);
+	int fd, zero = 0, err;
+
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	if (family == AF_INET6) {
+		len = sizeof(struct sockaddr_in6);
+		((struct sockaddr_in6 *)&ss)->sin6_port = htons(port);
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	} else {
+		((struct sockaddr_in *)&ss)->sin_port = htons(port);
+	}
+	if (!bind(fd, (struct sockaddr *)&ss, len) && !listen(fd, UB_BACKLOG))
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+/* One socket for both address families, where there is IPv6. */
+static int ub_listen_any(u16 port)
+{
+	int fd = ub_listen_bind(AF_INET6, port);
+
+	if (fd < 0 && errno != EADDRINUSE)
+		fd = ub_listen_bind(AF_INET, port);
+	return fd;
+}
+
+static int ub_listen_port(const struct ub_settings *set)
+{
+	u32 n = set->port_hi - set->port_lo + 1, start, i;
+	int fd = -1;
+
+	if (!set->port_lo)
+		return ub_listen_any(0);
+	start = ub_now() % n;
+	for (i = 0; i < n && fd < 0; i++)
+		fd = ub_listen_any(set->port_lo + (start + i) % n);
+	return fd;
+}
+
+static struct ub_listener *ub_listener_new(struct ub_context *ctx)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct ub_listener *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->ufd.ready = ub_listen_ready;
+	l->fd = ub_listen_port(&ctx->set);
+	if (l->fd < 0)
+		goto err_free;
+	if (getsockname(l->fd, (struct sockaddr *)&ss, &len) ||
+	    ub_watch_fd(ctx, l->fd, &l->ufd, EPOLLIN))
+		goto err_close;
+	l->port = ntohs(ss.ss_family == AF_INET6 ?
+			((struct sockaddr_in6 *)&ss)->sin6_port :
+			((struct sockaddr_in *)&ss)->sin_port);
+	l->next = ub_now() % UB_QPS_PER_PORT;
+	list_add_tail(&ctx->listeners, &l->node);
+	return l;
+
+err_close:
+	close(l->fd);
+err_free:
+	free(l);
+	return NULL;
+}
+
+u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp)
+{
+	struct ub_listener *l;
+	u32 i;
+
+	list_for_each(&ctx->listeners, l, node)
+		if (l->used < UB_QPS_PER_PORT)
+			goto found;
+	l = ub_listener_new(ctx);
+	if (!l)
+		return 0;
+found:
+	/* Numbers are used in turn, so that one is not given out again soon. */
+	for (i = l->next; l->qps[i % UB_QPS_PER_PORT]; i++)
+		;
+	i %= UB_QPS_PER_PORT;
+	l->next = (i + 1) % UB_QPS_PER_PORT;
+	l->qps[i] = qp;
+	l->used++;
+	return (u32)l->port << 8 | i;
+}
+
+void ub_listen_del(struct ub_context *ctx, u32 qpn)
+{
+	struct ub_listener *l;
+
+	list_for_each(&ctx->listeners, l, node) {
+		if (l->port != qpn >> 8)
+			continue;
+		l->qps[qpn & (UB_QPS_PER_PORT - 1)] = NULL;
+		l->used--;
+		return;
+	}
+}
+
+void ub_listen_close_all(struct ub_context *ctx)
+{
+	struct ub_pending *p;
+	struct ub_listener *l;
+
+	while ((p = list_top(&ctx->pendings, struct ub_pending, node)))
+		ub_pending_free(ctx, p, true);
+	while ((l = list_pop(&ctx->listeners, struct ub_listener, node))) {
+		close(l->fd);
+		free(l);
+	}
+}

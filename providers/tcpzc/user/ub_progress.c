@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * ub_progress.c - the progress thread: one per context. It serves the sockets
+ * that no polling thread looks after, listening sockets, and all deadlines.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ub.h"
+
+#define UB_EVENTS	64
+#define UB_NEVER	UINT64_MAX
+
+int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = ufd };
+
+	return epoll_ctl(ctx->epfd, EPOLL_CTL_ADD, fd, &ev) ? errno : 0;
+}
+
+void ub_progress_wake(struct ub_context *ctx)
+{
+	u64 one = 1;
+	ssize_t n = write(ctx->wake_fd, &one, sizeof(one));
+
+	(void)n;	/* full means that it will wake anyway */
+}
+
+/*
+ * The thread publishes when it will wake before it looks at the deadlines one
+ * last time; a deadline is stored before this is called. So either the thread
+ * sees the deadline, or this sees the time, which is too late, and wakes it.
+ */
+void ub_progress_by(struct ub_context *ctx, u64 at)
+{
+	if (at < atomic_load(&ctx->wake_at) &&
+	    !pthread_equal(pthread_self(), ctx->thread))
+		ub_progress_wake(ctx);
+}
+
+static void ub_progress_woken(struct ub_context *ctx, struct ub_fd *ufd,
+			      u32 events)
+{
+	u64 n;
+	ssize_t rc = read(ctx->wake_fd, &n, sizeof(n));
+
+	(void)rc;
+	(void)ufd;
+	(void)events;
+}
+
+/* Destroyed QPs: no event that was fetched before can name them any more. */
+static void ub_progress_bury(struct ub_context *ctx)
+{
+	struct ub_qp *qp, *next;
+
+	pthread_mutex_lock(&ctx->lock);
+	qp = ctx->grave;
+	ctx->grave = NULL;
+	pthread_mutex_unlock(&ctx->lock);
+	for (; qp; qp = next) {
+		next = qp->dirty_next;
+		ub_qp_free(qp);
+	}
+}
+
+/* Run QPs whose time has come; returns the next time, or UB_NEVER. */
+static u64 ub_progress_deadlines(struct ub_context *ctx, u64 now)
+{
+	u64 next = UB_NEVER;
+	struct ub_qp *qp;
+
+	pthread_mutex_lock(&ctx->lock);
+	list_for_each(&ctx->qps, qp, node) {
+		u64 at = atomic_load(&qp->deadline);
+
+		if (at && now >= at && ub_turn_try_or_note(qp)) {
+			ub_run(qp, now);
+			ub_turn_unlock(qp);
+			at = atomic_load(&qp->deadline);
+		}
+		if (at && at < next && !atomic_load(&qp->claims))
+			next = at;
+	}
+	pthread_mutex_unlock(&ctx->lock);
+	return next;
+}
+
+static void ub_progress_tick(struct ub_context *ctx, u64 now)
+{
+	pthread_mutex_lock(&ctx->lock);
+	ub_cq_tick(ctx, now);
+	pthread_mutex_unlock(&ctx->lock);
+}
+
+static int ub_epoll_wait_ns(int epfd, struct epoll_event *ev, int max, u64 ns)
+{
+	struct timespec ts = { ns / 1000000000u, ns % 1000000000u };
+	int ms;
+#ifdef SYS_epoll_pwait2
+	int n = syscall(SYS_epoll_pwait2, epfd, ev, max,
+			ns == UB_NEVER ? NULL : &ts, NULL, 0);
+
+	if (n >= 0 || errno != ENOSYS)
+		return n;
+#endif
+	if (ns == UB_NEVER)
+		ms = -1;
+	else
+		ms = ts.tv_sec > 1000 ? 1000000 :
+			ts.tv_sec * 1000 + (ts.tv_nsec + 999999) / 1000000;
+	return epoll_wait(epfd, ev, max, ms);
+}
+
+/* How long to sleep, and what is due before that is done. */
+static u64 ub_progress_plan(struct ub_context *ctx, u64 *tick_at)
+{
+	u64 now = ub_now(), next, expire;
+
+	if (atomic_load(&ctx->num_polled)) {
+		if (now >= *tick_at) {
+			ub_progress_tick(ctx, now);
+			*tick_at = now + UB_TICK_NS;
+		}
+	} else {
+		*tick_at = 0;
+	}
+	expire = ub_listen_expire(ctx, now);
+	atomic_store(&ctx->wake_at, UB_NEVER);
+	next = ub_progress_deadlines(ctx, now);
+	if (expire && expire < next)
+		next = expire;
+	if (atomic_load(&ctx->num_polled) && *tick_at < next)
+		next = *tick_at;
+	atomic_store(&ctx->wake_at, next);
+	if (next == UB_NEVER)
+		return UB_NEVER;
+	now = ub_now();
+	return next > now ? next - now : 0;
+}
+
+static void *ub_progress_main(void *arg)
+{
+	struct ub_context *ctx = arg;
+	struct epoll_event ev[UB_EVENTS];
+	u64 tick_at = 0;
+
+	while (!atomic_load(&ctx->stop)) {
+		u64 sleep_ns;
+		int n, i;
+
+		ub_progress_bury(ctx);
+		sleep_ns = ub_progress_plan(ctx, &tick_at);
+		n = ub_epoll_wait_ns(ctx->epfd, ev, UB_EVENTS, sleep_ns);
+		for (i = 0; i < n; i++) {
+			struct ub_fd *ufd = ev[i].data.ptr;
+
+			ufd->ready(ctx, ufd, ev[i].events);
+		}
+	}
+	return NULL;
+}
+
+int ub_progress_start(struct ub_context *ctx)
+{
+	sigset_t all, old;
+	int err;
+
+	ctx->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (ctx->epfd < 0)
+		return errno;
+	ctx->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ctx->wake_fd < 0) {
+		err = errno;
+		goto err_epfd;
+	}
+	ctx->wake_ufd.ready = ub_progress_woken;
+	err = ub_watch_fd(ctx, ctx->wake_fd, &ctx->wake_ufd, EPOLLIN);
+	if (err)
+		goto err_wake;
+	/* The application's signals are for the application's threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&ctx->thread, NULL, ub_progress_main, ctx);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		goto err_wake;
+	pthread_setname_np(ctx->thread, "tcpzc");
+	ctx->thread_runs = true;
+	return 0;
+
+err_wake:
+	close(ctx->wake_fd);
+err_epfd:
+	close(ctx->epfd);
+	return err;
+}
+
+void ub_progress_stop(struct ub_context *ctx)
+{
+	if (ctx->thread_runs && !ub_forked(ctx)) {
+		atomic_store(&ctx->stop, true);
+		ub_progress_wake(ctx);
+		pthread_join(ctx->thread, NULL);
+	}
+	ub_progress_bury(ctx);
+	close(ctx->wake_fd);
+	close(ctx->epfd);
+}

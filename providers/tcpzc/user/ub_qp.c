@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * ub_qp.c - queue pairs of the user backend: memory, states, destruction.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ub.h"
+
+#define UB_TX_BUF_BYTES		(64u << 10)
+#define UB_RX_BUF_BYTES		(64u << 10)
+#define UB_COPY_MAX		2048u
+#define UB_ACK_DELAY_NS		50000ull
+#define UB_RNR_STALL_NS		100000ull
+
+/* ---- what the engine calls ---------------------------------------------- */
+
+static void ub_complete_send(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
+{
+	ub_cq_push((struct ub_cq *)to_tcq(ub_qp_of(eng)->base.vqp.qp.send_cq),
+		   cqe);
+}
+
+static void ub_complete_recv(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
+{
+	ub_cq_push((struct ub_cq *)to_tcq(ub_qp_of(eng)->base.vqp.qp.recv_cq),
+		   cqe);
+}
+
+static void ub_qp_event(struct tz_qp *eng, enum tz_event event)
+{
+	static const enum ibv_event_type types[TZ_EVENTS] = {
+		[TZ_EVENT_SQ_DRAINED]		= IBV_EVENT_SQ_DRAINED,
+		[TZ_EVENT_LAST_WQE_REACHED]	= IBV_EVENT_QP_LAST_WQE_REACHED,
+		[TZ_EVENT_COMM_EST]		= IBV_EVENT_COMM_EST,
+		[TZ_EVENT_REQ_ERR]		= IBV_EVENT_QP_REQ_ERR,
+		[TZ_EVENT_ACCESS_ERR]		= IBV_EVENT_QP_ACCESS_ERR,
+		[TZ_EVENT_FATAL]		= IBV_EVENT_QP_FATAL,
+	};
+	struct ub_qp *qp = ub_qp_of(eng);
+
+	ub_event_async(qp->ctx, &qp->base.vqp.qp, &qp->events_reported,
+		       types[event]);
+}
+
+static const struct tz_ops ub_engine_ops = {
+	.mr_find = ub_mr_find,
+	.mr_get = ub_mr_get,
+	.mr_put = ub_mr_put,
+	.mr_write = ub_mr_write,
+	.mr_read = ub_mr_read,
+	.mr_atomic = ub_mr_atomic,
+	.srq_take = ub_srq_take,
+	.complete_send = ub_complete_send,
+	.complete_recv = ub_complete_recv,
+	.event = ub_qp_event,
+};
+
+/* ---- create ------------------------------------------------------------- */
+
+static u32 ub_ring_depth(u32 wr)
+{
+	u32 depth = 1;
+
+	while (depth < wr)
+		depth <<= 1;
+	return depth;
+}
+
+/* Hand out pieces of the QP's memory, each on a cache line of its own. */
+static void *ub_carve(u8 **at, size_t bytes)
+{
+	void *piece = *at;
+
+	if (*at)
+		*at += (bytes + 63) & ~(size_t)63;
+	return piece;
+}
+
+static size_t ub_ring_bytes(const struct tcpzc_ring *ring)
+{
+	return sizeof(struct tcpzc_ring_hdr) + (size_t)ring->depth * ring->stride;
+}
+
+static int ub_qp_alloc_mem(struct ub_qp *qp, struct tz_qp_init *init)
+{
+	struct tcpzc_ring *sq = &qp->base.sq, *rq = &qp->base.rq;
+	u8 *at;
+
+	qp->mem_bytes = ub_ring_bytes(sq) + ub_ring_bytes(rq) +
+			sq->depth * sizeof(struct tz_swqe) + UB_TX_BUF_BYTES +
+			UB_RX_BUF_BYTES + 8 * 64;
+	if (posix_memalign(&qp->mem, 64, qp->mem_bytes)) {
+		qp->mem = NULL;
+		return ENOMEM;
+	}
+	at = qp->mem;
+	sq->hdr = ub_carve(&at, sizeof(*sq->hdr));
+	rq->hdr = ub_carve(&at, sizeof(*rq->hdr));
+	memset(sq->hdr, 0, sizeof(*sq->hdr));
+	memset(rq->hdr, 0, sizeof(*rq->hdr));
+	sq->slots = ub_carve(&at, (size_t)sq->depth * sq->stride);
+	rq->slots = ub_carve(&at, (size_t)rq->depth * rq->stride);
+	init->swqe = ub_carve(&at, sq->depth * sizeof(struct tz_swqe));
+	init->tx_buf = ub_carve(&at, UB_TX_BUF_BYTES);
+	init->rx_buf = ub_carve(&at, UB_RX_BUF_BYTES);
+	init->tx_buf_bytes = UB_TX_BUF_BYTES;
+	init->rx_buf_bytes = UB_RX_BUF_BYTES;
+	return 0;
+}
+
+static struct tz_ring ub_engine_ring(const struct tcpzc_ring *ring)
+{
+	return (struct tz_ring) {
+		.hdr = ring->hdr,
+		.slots = ring->slots,
+		.depth = ring->depth,
+		.stride = ring->stride,
+	};
+}
+
+static void ub_qp_set_caps(struct ub_qp *qp, const struct ibv_qp_init_attr *attr)
+{
+	struct tcpzc_qp *b = &qp->base;
+
+	b->sq_max_sge = attr->cap.max_send_sge ? attr->cap.max_send_sge : 1;
+	b->rq_max_sge = attr->srq ? 0 : attr->cap.max_recv_sge;
+	b->max_inline = attr->cap.max_inline_data;
+	b->sq_sig_all = attr->sq_sig_all;
+	b->sq.depth = ub_ring_depth(attr->cap.max_send_wr);
+	b->sq.stride = tcpzc_sq_stride(b->sq_max_sge, b->max_inline);
+	if (attr->srq || !attr->cap.max_recv_wr)
+		return;
+	if (!b->rq_max_sge)
+		b->rq_max_sge = 1;
+	b->rq.depth = ub_ring_depth(attr->cap.max_recv_wr);
+	b->rq.stride = tcpzc_rq_stride(b->rq_max_sge);
+}
+
+/* The engine calls back before the library has filled in the verbs object. */
+static void ub_qp_set_ibv(struct ub_qp *qp, struct tcpzc_pd *pd,
+			  const struct ibv_qp_init_attr *attr)
+{
+	struct ibv_qp *ib = &qp->base.vqp.qp;
+
+	ib->context = pd->ibpd.context;
+	ib->pd = &pd->ibpd;
+	ib->send_cq = attr->send_cq;
+	ib->recv_cq = attr->recv_cq;
+	ib->srq = attr->srq;
+	ib->qp_num = qp->eng.init.qpn;
+	ib->handle = qp->eng.init.qpn;
+}
+
+static void ub_qp_link(struct ub_context *ctx, struct ub_qp *qp,
+		       const struct ibv_qp_init_attr *attr)
+{
+	struct ub_cq *send_cq = (struct ub_cq *)to_tcq(attr->send_cq);
+	struct ub_cq *recv_cq = (struct ub_cq *)to_tcq(attr->recv_cq);
+
+	ub_cq_attach(send_cq, qp, &qp->send_link);
+	if (recv_cq != send_cq)
+		ub_cq_attach(recv_cq, qp, &qp->recv_link);
+	if (attr->srq) {
+		struct ub_srq *srq = (struct ub_srq *)to_tsrq(attr->srq);
+
+		pthread_mutex_lock(&srq->qp_lock);
+		list_add_tail(&srq->qps, &qp->srq_node);
+		pthread_mutex_unlock(&srq->qp_lock);
+	}
+	list_add_tail(&ctx->qps, &qp->node);
+	ctx->num_qps++;
+}
+
+struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr)
+{
+	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
+	struct tz_qp_init init = {
+		.ops = &ub_engine_ops,
+		.pdn = pd->pdn,
+		.has_srq = attr->srq != NULL,
+		.sq_sig_all = attr->sq_sig_all,
+		.copy_max = UB_COPY_MAX,
+		.ack_delay_ns = UB_ACK_DELAY_NS,
+		.rnr_stall_ns = UB_RNR_STALL_NS,
+		.min_retry_ns = ctx->set.min_retry_ns,
+	};
+	struct ub_qp *qp = NULL;
+	int err = ENOMEM;
+
+	if (posix_memalign((void **)&qp, 64, sizeof(*qp)))
+		goto err_out;
+	memset(qp, 0, sizeof(*qp));
+	qp->ctx = ctx;
+	ub_qp_set_caps(qp, attr);
+	ub_conn_init(qp);
+	err = ub_qp_alloc_mem(qp, &init);
+	if (err)
+		goto err_free;
+	init.sq = ub_engine_ring(&qp->base.sq);
+	init.rq = ub_engine_ring(&qp->base.rq);
+	init.sq_max_sge = qp->base.sq_max_sge;
+	init.sq_max_inline = qp->base.max_inline;
+	init.rq_max_sge = qp->base.rq_max_sge;
+
+	pthread_mutex_lock(&ctx->lock);
+	errno = ENOMEM;
+	init.qpn = ctx->num_qps < UB_MAX_QPS ? ub_listen_add(ctx, qp) : 0;
+	if (!init.qpn) {
+		err = errno;
+		pthread_mutex_unlock(&ctx->lock);
+		goto err_free;
+	}
+	tz_qp_init(&qp->eng, &init);
+	ub_qp_set_ibv(qp, pd, attr);
+	ub_qp_link(ctx, qp, attr);
+	pthread_mutex_unlock(&ctx->lock);
+	return &qp->base;
+
+err_free:
+	ub_qp_free(qp);
+err_out:
+	errno = err;
+	return NULL;
+}
+
+void ub_qp_free(struct ub_qp *qp)
+{
+	free(qp->mem);
+	free(qp);
+}
+
+/* ---- modify, query ------------------------------------------------------ */
+
+static void ub_engine_attr(const struct ub_context *ctx,
+			   const struct ibv_qp_attr *attr, struct tz_qp_attr *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->state = (enum tz_state)attr->qp_state;
+	out->access = attr->qp_access_flags;
+	out->dest_qpn = attr->dest_qp_num;
+	out->sq_psn = attr->sq_psn;
+	out->rq_psn = attr->rq_psn;
+	memcpy(out->sgid, &ctx->gids[attr->ah_attr.grh.sgid_index], 16);
+	memcpy(out->dgid, &attr->ah_attr.grh.dgid, 16);
+	out->timeout = attr->timeout;
+	out->retry_cnt = attr->retry_cnt;
+	out->rnr_retry = attr->rnr_retry;
+	out->min_rnr_timer = attr->min_rnr_timer;
+	out->max_rd_atomic = attr->max_rd_atomic;
+	out->max_dest_rd_atomic = attr->max_dest_rd_atomic;
+}
+
+/* Remember what was set, for query_qp. */
+static void ub_keep_attr(struct ibv_qp_attr *kept, const struct ibv_qp_attr *attr,
+			 int mask)
+{
+	if (mask & IBV_QP_ACCESS_FLAGS)
+		kept->qp_access_flags = attr->qp_access_flags;
+	if (mask & IBV_QP_PKEY_INDEX)
+		kept->pkey_index = attr->pkey_index;
+	if (mask & IBV_QP_PORT)
+		kept->port_num = attr->port_num;
+	if (mask & IBV_QP_QKEY)
+		kept->qkey = attr->qkey;
+	if (mask & IBV_QP_AV)
+		kept->ah_attr = attr->ah_attr;
+	if (mask & IBV_QP_PATH_MTU)
+		kept->path_mtu = attr->path_mtu;
+	if (mask & IBV_QP_TIMEOUT)
+		kept->timeout = attr->timeout;
+	if (mask & IBV_QP_RETRY_CNT)
+		kept->retry_cnt = attr->retry_cnt;
+	if (mask & IBV_QP_RNR_RETRY)
+		kept->rnr_retry = attr->rnr_retry;
+	if (mask & IBV_QP_MIN_RNR_TIMER)
+		kept->min_rnr_timer = attr->min_rnr_timer;
+	if (mask & IBV_QP_MAX_QP_RD_ATOMIC)
+		kept->max_rd_atomic = attr->max_rd_atomic;
+	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC)
+		kept->max_dest_rd_atomic = attr->max_dest_rd_atomic;
+	if (mask & IBV_QP_DEST_QPN)
+		kept->dest_qp_num = attr->dest_qp_num;
+}
+
+/* The address vector must name a GID that this device and the engine have. */
+static bool ub_av_ok(const struct ub_context *ctx, const struct ibv_qp_attr *attr)
+{
+	static const union ibv_gid none;
+	u32 i = attr->ah_attr.grh.sgid_index;
+
+	return i < TCPZC_GID_TABLE_LEN &&
+	       memcmp(&ctx->gids[i], &none, sizeof(none)) &&
+	       memcmp(&attr->ah_attr.grh.dgid, &none, sizeof(none));
+}
+
+/* Turn held. */
+static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask)
+{
+	enum tz_state from = qp->eng.state, to = from;
+	struct tz_qp_attr eng_attr;
+	u64 now = ub_now();
+
+	if ((mask & IBV_QP_CUR_STATE) && (enum tz_state)attr->cur_qp_state != from)
+		return EINVAL;
+	if (mask & IBV_QP_STATE)
+		to = (enum tz_state)attr->qp_state;
+	if (!tz_state_modify_ok(from, to, mask))
+		return EINVAL;
+	if ((mask & IBV_QP_AV) && !ub_av_ok(qp->ctx, attr))
+		return EINVAL;
+	ub_keep_attr(&qp->attr, attr, mask);
+	ub_engine_attr(qp->ctx, attr, &eng_attr);
+	eng_attr.state = to;
+	if (to == TZ_RESET || to == TZ_ERR)
+		ub_flush_acks(qp);
+	tz_qp_modify(&qp->eng, &eng_attr, mask, now);
+	if (to == TZ_RESET) {
+		ub_conn_close(qp);
+		memset(&qp->attr, 0, sizeof(qp->attr));
+	}
+	if (from == TZ_INIT && to == TZ_RTR)
+		ub_conn_start(qp, now);
+	ub_run(qp, now);
+	return 0;
+}
+
+int ub_modify_qp(struct tcpzc_qp *base, struct ibv_qp_attr *attr, int mask)
+{
+	struct ub_qp *qp = (struct ub_qp *)base;
+	int err;
+
+	ub_turn_lock(qp);
+	err = ub_modify_locked(qp, attr, mask);
+	ub_turn_unlock(qp);
+	return err;
+}
+
+int ub_query_qp(struct tcpzc_qp *base, struct ibv_qp_attr *attr, int mask,
+		struct ibv_qp_init_attr *init_attr)
+{
+	struct ub_qp *qp = (struct ub_qp *)base;
+
+	(void)mask;
+	(void)init_attr;
+	ub_turn_lock(qp);
+	*attr = qp->attr;
+	attr->qp_state = (enum ibv_qp_state)qp->eng.state;
+	attr->cur_qp_state = attr->qp_state;
+	attr->rq_psn = qp->eng.rsp.expect_msn & 0xffffff;
+	attr->sq_psn = qp->eng.req.next_msn & 0xffffff;
+	attr->path_mig_state = IBV_MIG_MIGRATED;
+	attr->sq_draining = qp->eng.state == TZ_SQD &&
+			    tz_qp_outstanding(&qp->eng);
+	ub_turn_unlock(qp);
+	return 0;
+}
+
+/* ---- destroy ------------------------------------------------------------ */
+
+static void ub_print_stats(const struct ub_qp *qp)
+{
+	const struct tz_stats *s = &qp->eng.stats;
+
+	fprintf(stderr,
+		"tcpzc: qp 0x%06x tx_msgs %llu tx_bytes %llu tx_copied %llu tx_pdus %llu tx_acks %llu tx_rnr_naks %llu tx_naks %llu rx_msgs %llu rx_bytes %llu rx_copied %llu rx_pdus %llu rx_acks %llu rx_rnr_naks %llu rx_naks %llu rx_dropped %llu rnr_stalls %llu protocol_errors %llu\n",
+		qp->eng.init.qpn, (unsigned long long)s->tx_msgs,
+		(unsigned long long)s->tx_bytes, (unsigned long long)s->tx_copied,
+		(unsigned long long)s->tx_pdus, (unsigned long long)s->tx_acks,
+		(unsigned long long)s->tx_rnr_naks, (unsigned long long)s->tx_naks,
+		(unsigned long long)s->rx_msgs, (unsigned long long)s->rx_bytes,
+		(unsigned long long)s->rx_copied, (unsigned long long)s->rx_pdus,
+		(unsigned long long)s->rx_acks, (unsigned long long)s->rx_rnr_naks,
+		(unsigned long long)s->rx_naks, (unsigned long long)s->rx_dropped,
+		(unsigned long long)s->rnr_stalls,
+		(unsigned long long)s->protocol_errors);
+}
+
+static void ub_qp_unlink(struct ub_context *ctx, struct ub_qp *qp)
+{
+	struct ibv_qp *ib = &qp->base.vqp.qp;
+
+	list_del(&qp->node);
+	ctx->num_qps--;
+	ub_listen_del(ctx, qp->eng.init.qpn);
+	ub_cq_detach((struct ub_cq *)to_tcq(ib->send_cq), qp, &qp->send_link);
+	if (ib->recv_cq != ib->send_cq)
+		ub_cq_detach((struct ub_cq *)to_tcq(ib->recv_cq), qp,
+			     &qp->recv_link);
+	if (ib->srq) {
+		struct ub_srq *srq = (struct ub_srq *)to_tsrq(ib->srq);
+
+		pthread_mutex_lock(&srq->qp_lock);
+		list_del(&qp->srq_node);
+		pthread_mutex_unlock(&srq->qp_lock);
+	}
+}
+
+int ub_destroy_qp(struct tcpzc_qp *base)
+{
+	static const struct tz_qp_attr reset = { .state = TZ_RESET };
+	struct ub_qp *qp = (struct ub_qp *)base;
+	struct ub_context *ctx = qp->ctx;
+	struct ibv_qp *ib = &base->vqp.qp;
+
+	if (ub_forked(ctx))
+		return 0;
+	pthread_mutex_lock(&ctx->lock);
+	ub_qp_unlink(ctx, qp);
+	pthread_mutex_unlock(&ctx->lock);
+
+	ub_turn_lock(qp);
+	ub_flush_acks(qp);
+	if (ctx->set.stats)
+		ub_print_stats(qp);
+	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ub_now());
+	ub_conn_close(qp);
+	qp->dead = true;
+	ub_turn_unlock(qp);
+
+	ub_event_purge_async(ctx, ib, &qp->events_reported);
+	ub_event_wait_acked(&ib->mutex, &ib->cond, &ib->events_completed,
+			    qp->events_reported);
+	pthread_mutex_lock(&ctx->lock);
+	qp->dirty_next = ctx->grave;
+	ctx->grave = qp;
+	pthread_mutex_unlock(&ctx->lock);
+	return 0;
+}

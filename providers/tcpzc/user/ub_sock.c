@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * ub_sock.c - socket addresses and options.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "ub.h"
+
+u16 ub_sock_port(u32 qpn)
+{
+	u32 port = qpn >> 8;
+
+	return port >= TZ_FIRST_USER_PORT ? port : TZ_WELL_KNOWN_PORT;
+}
+
+static bool ub_gid_is_v4(const u8 gid[16])
+{
+	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return !memcmp(gid, mapped, sizeof(mapped));
+}
+
+void ub_sock_addr(const struct ub_context *ctx, const u8 gid[16], u16 port,
+		  struct sockaddr_storage *ss, socklen_t *len)
+{
+	memset(ss, 0, sizeof(*ss));
+	if (ub_gid_is_v4(gid)) {
+		struct sockaddr_in *sin = (struct sockaddr_in *)ss;
+
+		sin->sin_family = AF_INET;
+		sin->sin_port = htons(port);
+		memcpy(&sin->sin_addr, gid + 12, 4);
+		*len = sizeof(*sin);
+	} else {
+		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
+
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_port = htons(port);
+		memcpy(&sin6->sin6_addr, gid, 16);
+		if (IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr))
+			sin6->sin6_scope_id = ctx->ifindex;
+		*len = sizeof(*sin6);
+	}
+}
+
+bool ub_sock_gid(const struct sockaddr_storage *ss, u8 gid[16])
+{
+	if (ss->ss_family == AF_INET6) {
+		memcpy(gid, &((const struct sockaddr_in6 *)ss)->sin6_addr, 16);
+		return true;
+	}
+	if (ss->ss_family != AF_INET)
+		return false;
+	memset(gid, 0, 10);
+	memset(gid + 10, 0xff, 2);
+	memcpy(gid + 12, &((const struct sockaddr_in *)ss)->sin_addr, 4);
+	return true;
+}
+
+static void ub_sock_set_cc(int fd, const char *cc)
+{
+	static atomic_bool told;
+
+	if (!setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cc, strlen(cc)) ||
+	    errno == ENOPROTOOPT || errno == EOPNOTSUPP)
+		return;
+	if (!atomic_exchange(&told, true))
+		fprintf(stderr, "tcpzc: congestion control %s: %m\n", cc);
+}
+
+/*
+ * Between two processes of one host nothing can be congested, and a pacing
+ * algorithm only wastes time: unless the user has chosen, such connections use
+ * reno, which every kernel has and every user may set.
+ */
+static bool ub_sock_is_local(const struct ub_qp *qp)
+{
+	int i;
+
+	for (i = 0; i < TCPZC_GID_TABLE_LEN; i++)
+		if (!memcmp(&qp->ctx->gids[i], qp->eng.attr.dgid, 16))
+			return true;
+	return false;
+}
+
+void ub_sock_tune(struct ub_qp *qp, int fd)
+{
+	int one = 1, tos = qp->attr.ah_attr.grh.traffic_class;
+	bool v4 = ub_gid_is_v4(qp->eng.attr.dgid);
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (tos && v4)
+		setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
+	if (tos && !v4)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
+	if (qp->ctx->set.cc[0])
+		ub_sock_set_cc(fd, qp->ctx->set.cc);
+	else if (ub_sock_is_local(qp))
+		ub_sock_set_cc(fd, "reno");
+}

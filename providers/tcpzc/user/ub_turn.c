@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * ub_turn.c - running a queue pair's engine: turns, and the socket's I/O.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ub.h"
+
+/* Calls of recvmsg and of sendmsg per turn; then others get theirs. */
+#define UB_RX_CALLS	16
+#define UB_TX_CALLS	16
+
+/* Held back posts are sent when they are so many, or so large together. */
+#define UB_HOLD_WRS	64u
+#define UB_HOLD_BYTES	(256u << 10)
+
+/*
+ * With many requests outstanding, an empty socket is not asked again before
+ * this: data gathers meanwhile, and less time is spent in vain.
+ */
+#define UB_BULK_WRS	8u
+#define UB_BULK_PAUSE_NS 1500ull
+
+/* ---- turns -------------------------------------------------------------- */
+
+static void ub_futex(atomic_uint *addr, int op, u32 val)
+{
+	syscall(SYS_futex, addr, op, val, NULL, NULL, 0);
+}
+
+bool ub_turn_try(struct ub_qp *qp)
+{
+	u32 old = atomic_load_explicit(&qp->turn, memory_order_relaxed);
+
+	if (old & UB_TURN_TAKEN)
+		return false;
+	return atomic_compare_exchange_strong(&qp->turn, &old,
+					      old | UB_TURN_TAKEN);
+}
+
+bool ub_turn_try_or_note(struct ub_qp *qp)
+{
+	u32 old;
+
+	if (ub_turn_try(qp))
+		return true;
+	old = atomic_fetch_or(&qp->turn, UB_TURN_TAKEN | UB_TURN_MORE);
+	return !(old & UB_TURN_TAKEN);
+}
+
+void ub_turn_lock(struct ub_qp *qp)
+{
+	while (!ub_turn_try(qp)) {
+		u32 old = atomic_fetch_or(&qp->turn, UB_TURN_WAITED);
+
+		if (old & UB_TURN_TAKEN)
+			ub_futex(&qp->turn, FUTEX_WAIT_PRIVATE,
+				 old | UB_TURN_WAITED);
+	}
+}
+
+void ub_turn_unlock(struct ub_qp *qp)
+{
+	for (;;) {
+		u32 old = atomic_load(&qp->turn);
+
+		if (old & UB_TURN_MORE) {
+			atomic_fetch_and(&qp->turn, ~UB_TURN_MORE);
+			ub_run(qp, ub_now());
+			continue;
+		}
+		if (!atomic_compare_exchange_weak(&qp->turn, &old, 0))
+			continue;
+		if (old & UB_TURN_WAITED)
+			ub_futex(&qp->turn, FUTEX_WAKE_PRIVATE, INT32_MAX);
+		return;
+	}
+}
+
+/* ---- watching the socket ------------------------------------------------ */
+
+/* The epoll set in which the socket belongs; -1: none. */
+static int ub_watch_where(struct ub_qp *qp)
+{
+	struct ub_cq *cq[2] = { (struct ub_cq *)to_tcq(qp->base.vqp.qp.recv_cq),
+				(struct ub_cq *)to_tcq(qp->base.vqp.qp.send_cq) };
+	int i;
+
+	if (qp->conn.state != UB_CONN_UP || !atomic_load(&qp->claims))
+		return qp->ctx->epfd;
+	for (i = 0; i < 2; i++)
+		if (atomic_load(&cq[i]->polled) && cq[i]->epfd >= 0)
+			return cq[i]->epfd;
+	return -1;
+}
+
+static u32 ub_watch_for(struct ub_qp *qp)
+{
+	struct tz_vec vec;
+
+	switch (qp->conn.state) {
+	case UB_CONN_DIALING:
+		return EPOLLOUT;
+	case UB_CONN_GREETING:
+		return EPOLLIN;
+	case UB_CONN_UP:
+		return (tz_qp_rx_want(&qp->eng, &vec, 1) ? EPOLLIN : 0) |
+		       (qp->conn.tx_blocked ? EPOLLOUT : 0);
+	default:
+		return 0;
+	}
+}
+
+void ub_watch(struct ub_qp *qp)
+{
+	struct ub_conn *c = &qp->conn;
+	struct epoll_event ev = { .data.ptr = &c->ufd };
+	int epfd = -1;
+
+	if (c->rfd >= 0)
+		ev.events = ub_watch_for(qp);
+	if (ev.events)
+		epfd = ub_watch_where(qp);
+	if (epfd == c->watch_epfd && ev.events == c->watch_events)
+		return;
+	if (epfd == c->watch_epfd) {
+		if (epfd >= 0)
+			epoll_ctl(epfd, EPOLL_CTL_MOD, c->rfd, &ev);
+	} else {
+		if (c->watch_epfd >= 0)
+			epoll_ctl(c->watch_epfd, EPOLL_CTL_DEL, c->rfd, NULL);
+		if (epfd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, c->rfd, &ev))
+			epfd = -1;
+	}
+	c->watch_epfd = epfd;
+	c->watch_events = ev.events;
+}
+
+/* ---- socket I/O --------------------------------------------------------- */
+
+static size_t ub_fill_iov(const struct tz_vec *vec, int n, struct iovec *iov)
+{
+	size_t total = 0;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		iov[i].iov_base = vec[i].mr ?
+			ub_mr_of(vec[i].mr)->addr + vec[i].off : vec[i].ptr;
+		iov[i].iov_len = vec[i].len;
+		total += vec[i].len;
+	}
+	return total;
+}
+
+/*
+ * The application unmapped memory that is still registered. The region is of
+ * no use any more, to nobody; the engine finds that out by itself.
+ */
+static void ub_fault(const struct tz_vec *vec, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (vec[i].mr)
+			tz_store_once(&vec[i].mr->dead, 1);
+}
+
+/* Returns false when the stream is over. */
+static bool ub_rx(struct ub_qp *qp, u64 now)
+{
+	struct tz_vec vec[UB_IOV];
+	struct iovec iov[UB_IOV];
+	int calls;
+
+	qp->conn.rx_idle = false;
+	for (calls = 0; calls < UB_RX_CALLS; calls++) {
+		struct msghdr msg = { .msg_iov = iov };
+		int n = tz_qp_rx_want(&qp->eng, vec, UB_IOV);
+		size_t want;
+		ssize_t got;
+
+		if (!n)
+			return true;
+		want = ub_fill_iov(vec, n, iov);
+		msg.msg_iovlen = n;
+		if (n == 1)
+			got = recv(qp->conn.rfd, iov[0].iov_base, want,
+				   MSG_DONTWAIT);
+		else
+			got = recvmsg(qp->conn.rfd, &msg, MSG_DONTWAIT);
+		if (got < 0 && errno == EFAULT) {
+			ub_fault(vec, n);
+			tz_qp_rx_done(&qp->eng, 1, now);
+			return true;
+		}
+		if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+			qp->conn.rx_idle = true;
+			return true;
+		}
+		if (got <= 0)
+			return false;
+		tz_qp_rx_done(&qp->eng, got, now);
+		if ((size_t)got < want) {
+			qp->conn.rx_idle = true;
+			return true;
+		}
+	}
+	return true;
+}
+
+/* Returns false when the stream is over. */
+static bool ub_tx(struct ub_qp *qp, u64 now)
+{
+	struct tz_vec vec[UB_IOV];
+	struct iovec iov[UB_IOV];
+	int calls;
+
+	qp->conn.tx_blocked = false;
+	__atomic_store_n(&qp->rung, tz_load_acquire(&qp->base.sq.hdr->prod),
+			 __ATOMIC_RELAXED);
+	for (calls = 0; calls < UB_TX_CALLS; calls++) {
+		struct msghdr msg = { .msg_iov = iov };
+		size_t want;
+		ssize_t sent;
+		int n;
+
+		tz_qp_tx_fill(&qp->eng, now);
+		n = tz_qp_tx_peek(&qp->eng, vec, UB_IOV);
+		if (!n)
+			return true;
+		want = ub_fill_iov(vec, n, iov);
+		msg.msg_iovlen = n;
+		sent = sendmsg(qp->conn.wfd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent < 0 && errno == EFAULT) {
+			ub_fault(vec, n);
+			continue;
+		}
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS ||
+				 errno == ENOMEM)) {
+			qp->conn.tx_blocked = true;
+			return true;
+		}
+		if (sent < 0)
+			return false;
+		tz_qp_tx_done(&qp->eng, sent, now);
+		if ((size_t)sent < want) {
+			qp->conn.tx_blocked = true;
+			return true;
+		}
+	}
+	/* Enough for one turn; the socket's readiness brings the next. */
+	qp->conn.tx_blocked = tz_qp_tx_pending(&qp->eng);
+	return true;
+}
+
+/* ---- running ------------------------------------------------------------ */
+
+/* The end of each turn: hang up if all is said, set the next time. */
+static void ub_settle(struct ub_qp *qp, u64 now)
+{
+	u64 at;
+
+	if (qp->conn.state == UB_CONN_UP && qp->eng.closing &&
+	    !tz_qp_tx_pending(&qp->eng))
+		ub_conn_lost(qp, now);
+	at = tz_qp_deadline(&qp->eng);
+	if (qp->conn.retry_at && (!at || qp->conn.retry_at < at))
+		at = qp->conn.retry_at;
+	if (at != atomic_load_explicit(&qp->deadline, memory_order_relaxed)) {
+		atomic_store(&qp->deadline, at);
+		if (at && !atomic_load(&qp->claims))
+			ub_progress_by(qp->ctx, at);
+	}
+	ub_watch(qp);
+}
+
+static void ub_timer(struct ub_qp *qp, u64 now)
+{
+	u64 at = atomic_load_explicit(&qp->deadline, memory_order_relaxed);
+
+	if (at && now >= at)
+		tz_qp_timer(&qp->eng, now);
+	tz_qp_kick(&qp->eng, now);
+}
+
+void ub_run_tx(struct ub_qp *qp, u64 now)
+{
+	if (qp->dead)
+		return;
+	ub_timer(qp, now);
+	if (qp->conn.state == UB_CONN_UP && !ub_tx(qp, now))
+		ub_conn_lost(qp, now);
+	ub_settle(qp, now);
+}
+
+void ub_run(struct ub_qp *qp, u64 now)
+{
+	if (qp->dead)
+		return;
+	if (qp->conn.state != UB_CONN_UP)
+		ub_conn_step(qp, now);
+	ub_timer(qp, now);
+	if (qp->conn.state == UB_CONN_UP && !ub_rx(qp, now))
+		ub_conn_lost(qp, now);
+	if (qp->conn.state == UB_CONN_UP && !ub_tx(qp, now))
+		ub_conn_lost(qp, now);
+	qp->conn.rx_after = 0;
+	if (qp->conn.rx_idle && tz_qp_outstanding(&qp->eng) >= UB_BULK_WRS)
+		qp->conn.rx_after = now + UB_BULK_PAUSE_NS;
+	ub_settle(qp, now);
+}
+
+void ub_flush_acks(struct ub_qp *qp)
+{
+	tz_qp_ack_now(&qp->eng);
+	if (qp->conn.state == UB_CONN_UP && tz_qp_tx_pending(&qp->eng))
+		ub_tx(qp, ub_now());
+}
+
+/* ---- doorbells ---------------------------------------------------------- */
+
+/* Bytes of the send work requests from @from to @to. */
+static u64 ub_posted_bytes(const struct ub_qp *qp, u32 from, u32 to)
+{
+	const struct tcpzc_ring *sq = &qp->base.sq;
+	u64 bytes = 0;
+
+	for (; from != to; from++) {
+		const struct tcpzc_send_wqe *w = (const void *)
+			(sq->slots + (size_t)(from & (sq->depth - 1)) * sq->stride);
+		const struct tcpzc_sge *sge = (const void *)(w + 1);
+		u32 i;
+
+		if (w->flags & TCPZC_WQE_F_INLINE)
+			continue;
+		for (i = 0; i < w->num_sge; i++)
+			bytes += sge[i].length;
+	}
+	return bytes;
+}
+
+/*
+ * A post while earlier ones are still on their way may wait a little for more
+ * of its kind: they are sent together by the next poll, or when the next
+ * acknowledgement arrives, or when enough have gathered. The first post after a
+ * silence is always sent at once.
+ */
+static bool ub_hold_back(struct ub_qp *qp)
+{
+	u32 rung = __atomic_load_n(&qp->rung, __ATOMIC_RELAXED);
+	u32 prod = tz_load_acquire(&qp->base.sq.hdr->prod);
+	u32 cons = tz_load_acquire(&qp->base.sq.hdr->cons);
+
+	if ((s32)(rung - cons) <= 0 || prod - rung >= UB_HOLD_WRS)
+		return false;
+	return ub_posted_bytes(qp, rung, prod) < UB_HOLD_BYTES;
+}
+
+void ub_ring_sq(struct tcpzc_qp *base)
+{
+	struct ub_qp *qp = (struct ub_qp *)base;
+
+	if (ub_forked(qp->ctx))
+		return;
+	if (ub_hold_back(qp)) {
+		ub_cq_mark_dirty(qp);
+		return;
+	}
+	if (!ub_turn_try_or_note(qp))
+		return;
+	ub_run_tx(qp, ub_now());
+	ub_turn_unlock(qp);
+}
+
+/* Only a QP that waits for a receive, or flushes, has to hear of one. */
+void ub_ring_rq(struct tcpzc_qp *base)
+{
+	struct ub_qp *qp = (struct ub_qp *)base;
+
+	if (ub_forked(qp->ctx))
+		return;
+	if (__atomic_load_n(&qp->eng.state, __ATOMIC_RELAXED) != TZ_ERR &&
+	    __atomic_load_n(&qp->eng.rx.state, __ATOMIC_RELAXED) != TZ_RX_STALL)
+		return;
+	if (!ub_turn_try_or_note(qp))
+		return;
+	ub_run(qp, ub_now());
+	ub_turn_unlock(qp);
+}
