@@ -96,6 +96,7 @@ void tz_req_nak(struct tz_qp *qp, u32 msn, u32 code, u32 arg, u64 now);
 enum tz_verdict tz_req_read_resp(struct tz_qp *qp, u64 now);
 void tz_req_read_resp_end(struct tz_qp *qp, u64 now);
 void tz_req_atomic_resp(struct tz_qp *qp, u64 now);
+void tz_req_note_drained(struct tz_qp *qp);
 /* Complete everything posted: the oldest with @status, the others flushed. */
 void tz_req_flush(struct tz_qp *qp, u8 status);
 

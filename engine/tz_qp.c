@@ -87,10 +87,7 @@ static void tz_qp_enter_rts(struct tz_qp *qp)
 static void tz_qp_enter_sqd(struct tz_qp *qp)
 {
 	qp->state = TZ_SQD;
-	if (!tz_qp_outstanding(qp) && qp->sqd_notify) {
-		qp->sqd_notify = false;
-		qp->ops->event(qp, TZ_EVENT_SQ_DRAINED);
-	}
+	tz_req_note_drained(qp);
 }
 
 void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
@@ -240,9 +237,14 @@ bool tz_qp_tx_pending(const struct tz_qp *qp)
 	if (qp->tx.queued || qp->rsp.resp_head != qp->rsp.resp_tail ||
 	    qp->rsp.ack_due)
 		return true;
-	return !qp->closing && (qp->state == TZ_RTS || qp->state == TZ_SQD) &&
-	       (qp->req.cur || (qp->state == TZ_RTS && !qp->req.stopped &&
-				!qp->req.rnr_until && tz_qp_unsent(qp)));
+	if (qp->closing || (qp->state != TZ_RTS && qp->state != TZ_SQD))
+		return false;
+	if (qp->req.cur)
+		return true;
+	if (qp->req.stopped || qp->req.rnr_until)
+		return false;
+	return qp->state == TZ_RTS ? tz_qp_unsent(qp) :
+				     qp->req.next != qp->req.begun;
 }
 
 /* ---- time --------------------------------------------------------------- */

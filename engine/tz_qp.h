@@ -258,6 +258,7 @@ struct tz_req {
 	struct tz_swqe *swqe;
 	u32 cons;		/* oldest work request not completed */
 	u32 next;		/* next one to be imported from the ring */
+	u32 begun;		/* next before the last rewind, or next */
 	u32 answer;		/* no READ or atomic before it lacks its answer */
 	u32 next_msn;
 	u32 ack_msn;		/* the peer has executed all before it */

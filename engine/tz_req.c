@@ -39,6 +39,7 @@ void tz_req_reset(struct tz_qp *qp)
 	req->cons = tz_load_acquire(&req->sq.hdr->prod);
 	req->next = req->cons;
 	req->answer = req->cons;
+	req->begun = req->cons;
 	tz_store_release(&req->sq.hdr->cons, req->cons);
 	req->next_msn = 0;
 	req->ack_msn = 0;
@@ -81,16 +82,30 @@ static void tz_req_cqe(struct tz_qp *qp, const struct tz_swqe *w, u8 status)
 	qp->ops->complete_send(qp, &cqe);
 }
 
-/* The oldest work request is over. */
+/*
+ * The oldest work request is over. Its slot is free before its completion can
+ * be seen: who polls one may post another at once.
+ */
 static void tz_req_pop(struct tz_qp *qp, u8 status)
 {
 	struct tz_req *req = &qp->req;
+	struct tz_swqe w = *tz_req_swqe(req, req->cons);
 
-	tz_req_cqe(qp, tz_req_swqe(req, req->cons), status);
 	req->cons++;
 	if ((s32)(req->answer - req->cons) < 0)
 		req->answer = req->cons;
 	tz_store_release(&req->sq.hdr->cons, req->cons);
+	tz_req_cqe(qp, &w, status);
+}
+
+/* In SQD: is everything that was begun complete (IB 10.3.1.5)? */
+void tz_req_note_drained(struct tz_qp *qp)
+{
+	if (qp->state != TZ_SQD || !qp->sqd_notify ||
+	    qp->req.begun != qp->req.cons)
+		return;
+	qp->sqd_notify = false;
+	qp->ops->event(qp, TZ_EVENT_SQ_DRAINED);
 }
 
 /* Complete in order whatever the peer has executed and answered. */
@@ -113,10 +128,7 @@ static void tz_req_retire(struct tz_qp *qp)
 			return;
 		tz_req_pop(qp, 0);
 	}
-	if (qp->state == TZ_SQD && qp->sqd_notify) {
-		qp->sqd_notify = false;
-		qp->ops->event(qp, TZ_EVENT_SQ_DRAINED);
-	}
+	tz_req_note_drained(qp);
 }
 
 bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
@@ -162,6 +174,7 @@ void tz_req_flush(struct tz_qp *qp, u8 status)
 			w->opcode = wqe.opcode;
 			w->len = 0;
 			req->next++;
+			req->begun = req->next;
 		}
 		tz_req_pop(qp, status ? status : TCPZC_WC_WR_FLUSH_ERR);
 		status = 0;
@@ -289,7 +302,10 @@ static bool tz_req_start(struct tz_qp *qp, u64 now)
 	u64 total;
 	u32 posted;
 
-	if (qp->state != TZ_RTS || req->stopped || req->rnr_until)
+	if (req->stopped || req->rnr_until)
+		return false;
+	/* In SQD only what was begun before, and is to be sent again. */
+	if (qp->state != TZ_RTS && req->next == req->begun)
 		return false;
 	posted = tz_req_posted(req);
 	if (posted > req->sq.depth) {
@@ -314,6 +330,8 @@ static bool tz_req_start(struct tz_qp *qp, u64 now)
 	sw->status = tz_req_take(qp, &total);
 	sw->len = total;
 	req->next++;
+	if ((s32)(req->next - req->begun) > 0)
+		req->begun = req->next;
 	if (sw->status) {
 		sw->len = 0;
 		req->stopped = true;
@@ -391,7 +409,7 @@ static void tz_req_put_pdu(struct tz_qp *qp)
 
 	if (sw->flags & TCPZC_WQE_F_INLINE) {
 		tz_tx_put(qp, tz_req_slot(req, req->next - 1) +
-			      sizeof(struct tcpzc_send_wqe), len);
+			      sizeof(struct tcpzc_send_wqe) + req->cur_off, len);
 		qp->stats.tx_bytes += len;
 		qp->stats.tx_copied += len;
 	} else if (!tz_tx_put_sgl(qp, &req->src, len)) {

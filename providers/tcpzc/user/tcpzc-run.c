@@ -20,7 +20,8 @@
 
 static bool verbose;
 
-static void say(const char *fmt, va_list ap)
+static __attribute__((format(printf, 1, 0))) void say(const char *fmt,
+						       va_list ap)
 {
 	fputs("tcpzc-run: ", stderr);
 	vfprintf(stderr, fmt, ap);
