@@ -225,51 +225,53 @@ DEFINE_FSTATAT(fstatat, struct stat)
 DEFINE_FSTATAT(fstatat64, struct stat64)
 
 /*
- * What programs linked before glibc 2.33 call. The version they pass selects
- * the only layout that 64-bit systems ever had; libc's own definitions are
- * hidden from dlsym().
+ * What programs linked before glibc 2.33 call, and sanitizers still. The version
+ * selects the only layout that 64-bit systems ever had; libc's own definitions
+ * are hidden from dlsym(). The functions above must not be called from here:
+ * TSan's fstat() calls __fxstat(), which would call TSan's fstat().
  */
-TZ_EXPORT int __xstat(int ver, const char *path, struct stat *st)
-{
-	return stat(path, st);
-}
+#define DEFINE_XSTAT(name, next, type)                                         \
+	TZ_EXPORT int name(int ver, const char *path, type *st)                \
+	{                                                                      \
+		char buf[TZ_PATH_LEN];                                         \
+		int rc = tz_next_##next()(tz_redirect(path, buf), st);         \
+                                                                               \
+		if (!rc)                                                       \
+			PATCH_STAT(st);                                        \
+		return rc;                                                     \
+	}
 
-TZ_EXPORT int __xstat64(int ver, const char *path, struct stat64 *st)
-{
-	return stat64(path, st);
-}
+#define DEFINE_FXSTAT(name, next, type)                                        \
+	TZ_EXPORT int name(int ver, int fd, type *st)                          \
+	{                                                                      \
+		int rc = tz_next_##next()(fd, st);                             \
+                                                                               \
+		if (!rc)                                                       \
+			PATCH_STAT(st);                                        \
+		return rc;                                                     \
+	}
 
-TZ_EXPORT int __lxstat(int ver, const char *path, struct stat *st)
-{
-	return lstat(path, st);
-}
+#define DEFINE_FXSTATAT(name, next, type)                                      \
+	TZ_EXPORT int name(int ver, int dirfd, const char *path, type *st,     \
+			   int flags)                                          \
+	{                                                                      \
+		char buf[TZ_PATH_LEN];                                         \
+		int rc = tz_next_##next()(dirfd, tz_redirect(path, buf), st,   \
+					  flags);                              \
+                                                                               \
+		if (!rc)                                                       \
+			PATCH_STAT(st);                                        \
+		return rc;                                                     \
+	}
 
-TZ_EXPORT int __lxstat64(int ver, const char *path, struct stat64 *st)
-{
-	return lstat64(path, st);
-}
-
-TZ_EXPORT int __fxstat(int ver, int fd, struct stat *st)
-{
-	return fstat(fd, st);
-}
-
-TZ_EXPORT int __fxstat64(int ver, int fd, struct stat64 *st)
-{
-	return fstat64(fd, st);
-}
-
-TZ_EXPORT int __fxstatat(int ver, int dirfd, const char *path, struct stat *st,
-			 int flags)
-{
-	return fstatat(dirfd, path, st, flags);
-}
-
-TZ_EXPORT int __fxstatat64(int ver, int dirfd, const char *path,
-			   struct stat64 *st, int flags)
-{
-	return fstatat64(dirfd, path, st, flags);
-}
+DEFINE_XSTAT(__xstat, stat, struct stat)
+DEFINE_XSTAT(__xstat64, stat64, struct stat64)
+DEFINE_XSTAT(__lxstat, lstat, struct stat)
+DEFINE_XSTAT(__lxstat64, lstat64, struct stat64)
+DEFINE_FXSTAT(__fxstat, fstat, struct stat)
+DEFINE_FXSTAT(__fxstat64, fstat64, struct stat64)
+DEFINE_FXSTATAT(__fxstatat, fstatat, struct stat)
+DEFINE_FXSTATAT(__fxstatat64, fstatat64, struct stat64)
 
 TZ_NEXT(statx)
 TZ_EXPORT int statx(int dirfd, const char *path, int flags, unsigned int mask,
