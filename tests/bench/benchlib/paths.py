@@ -13,11 +13,28 @@ from .proc import Failed
 
 ADDRESS = {"server": "198.18.7.1", "client": "198.18.7.2"}
 CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
+ALLOWED = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+
+
+def _read(name):
+    with open(name, encoding="ascii") as file:
+        return file.read().strip()
 
 
 def system_congestion():
-    with open(CONGESTION, encoding="ascii") as file:
-        return file.read().strip()
+    return _read(CONGESTION)
+
+
+def default_congestions():
+    """The system's, and one that does not pace if that does.
+
+    A namespace can only have what is allowed to everybody; cubic often is not
+    where it is not the default. reno always is.
+    """
+    here = system_congestion()
+    if here in ("cubic", "reno"):
+        return [here]
+    return [here, "cubic" if "cubic" in _read(ALLOWED).split() else "reno"]
 
 
 class Namespace:
