@@ -28,7 +28,7 @@ if(TCPZC_INSTALL_PROVIDER)
   install(PROGRAMS "${TCPZC_LIB}/libibverbs/${TCPZC_PROVIDER}"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/libibverbs")
   install(FILES "${PROJECT_SOURCE_DIR}/providers/tcpzc/tcpzc.driver"
-    DESTINATION "${CMAKE_INSTALL_SYSCONFDIR}/libibverbs.d")
+    DESTINATION "${CMAKE_INSTALL_FULL_SYSCONFDIR}/libibverbs.d")
 else()
   message(STATUS "Provider is for rdma-core ${TCPZC_RDMA_CORE_RELEASE}, the "
     "installed libibverbs is ${SYSTEM_IBVERBS_STAMP}: \"install\" gives it to "

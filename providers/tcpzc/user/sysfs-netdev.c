@@ -191,8 +191,8 @@ static uint64_t hashed_guid(const struct tz_netdev *nd)
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 	struct stat ns;
 
+	/* Containers of one host may differ in /etc/machine-id, not in this. */
 	hash = fnv1a_file(hash, "/proc/sys/kernel/random/boot_id");
-	hash = fnv1a_file(hash, "/etc/machine-id");
 	if (!stat("/proc/self/ns/net", &ns))
 		hash = fnv1a(hash, &ns.st_ino, sizeof(ns.st_ino));
 	hash = fnv1a(hash, &nd->ifindex, sizeof(nd->ifindex));
