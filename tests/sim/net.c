@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * net.c - streams between queue pairs, and their beginning and end. A stream
+ * keeps the order of bytes and nothing else: it cuts them anywhere, delays
+ * them, stands still, ends. In zero-copy runs it keeps references and reads
+ * the sender's memory as late as TCP may, when the bytes are delivered.
+ */
+#include "sim.h"
+
+#define NET_VECS	16
+
+struct sim_pipe *net_out(const struct sim_qp *q)
+{
+	return &q->conn->dir[q->side];
+}
+
+struct sim_pipe *net_in(const struct sim_qp *q)
+{
+	if (q->peer == q)
+		return net_out(q);
+	return &q->conn->dir[!q->side];
+}
+
+/* ---- bytes in flight ---------------------------------------------------- */
+
+static struct sim_chunk *net_chunk(struct sim_pipe *p, u32 i)
+{
+	return &p->chunk[i % SIM_CHUNKS];
+}
+
+static void net_drop(struct sim_pipe *p)
+{
+	for (; p->head != p->tail; p->head++)
+		free(net_chunk(p, p->head)->copy);
+	p->bytes = 0;
+}
+
+void net_pipe_reset(struct sim_pipe *p)
+{
+	net_drop(p);
+	memset(p, 0, sizeof(*p));
+}
+
+static struct sim_chunk *net_append(struct sim *s, struct sim_pipe *p, u32 len)
+{
+	struct sim_chunk *c = net_chunk(p, p->tail++);
+	u64 delay = rng_below(&s->rng, s->cfg.delay_ns + 1);
+
+	memset(c, 0, sizeof(*c));
+	c->len = len;
+	c->at = s->now + delay;
+	if (c->at < p->last_at)
+		c->at = p->last_at;
+	p->last_at = c->at;
+	p->bytes += len;
+	return c;
+}
+
+void net_push(struct sim *s, struct sim_pipe *p, const u8 *bytes, u32 len)
+{
+	struct sim_chunk *c;
+
+	if (p->deaf)
+		return;
+	c = net_append(s, p, len);
+	c->copy = malloc(len);
+	BED_CHECK(c->copy, "out of memory");
+	memcpy(c->copy, bytes, len);
+}
+
+static void net_push_ref(struct sim *s, struct sim_pipe *p, const u8 *mem, u32 len)
+{
+	if (!p->deaf)
+		net_append(s, p, len)->ref = mem;
+}
+
+static void net_push_vec(struct sim_qp *q, const struct tz_vec *vec, u32 len)
+{
+	struct sim_pipe *p = net_out(q);
+	struct bed_mr *mr = (struct bed_mr *)vec->mr;
+
+	if (!mr) {
+		wire_bytes(q, vec->ptr, len);
+		net_push(q->sim, p, vec->ptr, len);
+		return;
+	}
+	BED_CHECK(!mr->mr.dead, "tx_peek names dead region %u", mr->id);
+	BED_CHECK(vec->off + len <= mr->mr.len, "tx_peek leaves the region");
+	wire_bytes(q, mr->mem + vec->off, len);
+	if (q->sim->cfg.zero_copy)
+		net_push_ref(q->sim, p, mr->mem + vec->off, len);
+	else
+		net_push(q->sim, p, mr->mem + vec->off, len);
+}
+
+/* Bytes that have arrived by now. */
+static u32 net_arrived(const struct sim *s, struct sim_pipe *p)
+{
+	u32 i, n = 0;
+
+	if (p->stalled_until > s->now)
+		return 0;
+	for (i = p->head; i != p->tail && net_chunk(p, i)->at <= s->now; i++)
+		n += net_chunk(p, i)->len - net_chunk(p, i)->pos;
+	return n;
+}
+
+/* The next @len bytes, all of which have arrived, into @vec. */
+static void net_pull(struct sim_pipe *p, const struct tz_vec *vec, u32 len)
+{
+	u32 done = 0;
+
+	while (done < len) {
+		struct sim_chunk *c = net_chunk(p, p->head);
+		u32 n = tz_min(len - done, c->len - c->pos);
+
+		bed_vec_write(vec, done, (c->ref ? c->ref : c->copy) + c->pos, n);
+		done += n;
+		c->pos += n;
+		p->bytes -= n;
+		if (c->pos == c->len) {
+			free(c->copy);
+			c->copy = NULL;
+			p->head++;
+		}
+	}
+}
+
+/* ---- transmit ----------------------------------------------------------- */
+
+static int net_peek(struct sim_qp *q, struct tz_vec *vec)
+{
+	struct rng *r = &q->sim->rng;
+	int max = rng_chance(r, 1, 4) ? rng_range(r, 1, NET_VECS) : NET_VECS;
+	struct tz_vec again[NET_VECS];
+	int n;
+
+	memset(vec, 0, NET_VECS * sizeof(*vec));
+	memset(again, 0, sizeof(again));
+	n = tz_qp_tx_peek(&q->b.qp, vec, max);
+	BED_CHECK(n >= 0 && n <= max, "tx_peek: %d of %d", n, max);
+	if (rng_chance(r, 1, 4)) {
+		struct tz_qp before = q->b.qp;
+
+		BED_CHECK(tz_qp_tx_peek(&q->b.qp, again, max) == n &&
+			  !memcmp(vec, again, sizeof(again)),
+			  "tx_peek changed its mind");
+		BED_CHECK(!memcmp(&before, &q->b.qp, sizeof(before)),
+			  "tx_peek changed the QP");
+	}
+	return n;
+}
+
+bool net_can_tx(const struct sim_qp *q)
+{
+	if (q->hung_up || q->b.qp.conn != TZ_CONN_UP || q->tx_idle)
+		return false;
+	return net_out(q)->bytes < q->sim->cfg.sockbuf &&
+	       net_out(q)->tail - net_out(q)->head < SIM_CHUNKS - NET_VECS;
+}
+
+static void net_maybe_close(struct sim_qp *q)
+{
+	if (q->hung_up || !q->b.qp.closing || q->b.qp.conn != TZ_CONN_UP)
+		return;
+	/* only a stranger is hung up on without going to ERR */
+	BED_CHECK(q->b.qp.state == TZ_ERR || !q->peer || q->peer->loose,
+		  "%s: closes in state %u", q->name, q->b.qp.state);
+	q->may_lose = true;
+	if (!tz_qp_tx_pending(&q->b.qp))
+		net_hang_up(q, false);
+}
+
+void net_tx(struct sim_qp *q)
+{
+	struct sim *s = q->sim;
+	struct tz_vec vec[NET_VECS];
+	u32 room, done = 0;
+	int i, n;
+
+	sim_enter(q);
+	tz_qp_tx_fill(&q->b.qp, s->now);
+	n = net_peek(q, vec);
+	room = s->cfg.sockbuf - net_out(q)->bytes;
+	if (rng_chance(&s->rng, 1, 4))
+		room = rng_range(&s->rng, 1, room);
+	for (i = 0; i < n && done < room; i++) {
+		u32 len = tz_min(vec[i].len, room - done);
+
+		BED_CHECK(vec[i].len, "empty vector");
+		net_push_vec(q, &vec[i], len);
+		done += len;
+	}
+	if (done) {
+		TRACE(q, "sent %u bytes", done);
+		tz_qp_tx_done(&q->b.qp, done, s->now);
+		q->rx_idle = q->timer_idle = false;
+	} else {
+		q->tx_idle = true;
+	}
+	net_maybe_close(q);
+	sim_leave(q);
+}
+
+/* ---- receive ------------------------------------------------------------ */
+
+static int net_want(struct sim_qp *q, struct tz_vec *vec)
+{
+	struct rng *r = &q->sim->rng;
+	int max = rng_chance(r, 1, 4) ? rng_range(r, 1, NET_VECS) : NET_VECS;
+	struct tz_vec again[NET_VECS];
+	int n;
+
+	memset(vec, 0, NET_VECS * sizeof(*vec));
+	memset(again, 0, sizeof(again));
+	n = tz_qp_rx_want(&q->b.qp, vec, max);
+	BED_CHECK(n >= 0 && n <= max, "rx_want: %d of %d", n, max);
+	if (rng_chance(r, 1, 4)) {
+		struct tz_qp before = q->b.qp;
+
+		BED_CHECK(tz_qp_rx_want(&q->b.qp, again, max) == n &&
+			  !memcmp(vec, again, sizeof(again)),
+			  "rx_want changed its mind");
+		BED_CHECK(!memcmp(&before, &q->b.qp, sizeof(before)),
+			  "rx_want changed the QP");
+	}
+	return n;
+}
+
+bool net_can_rx(const struct sim_qp *q)
+{
+	if (q->hung_up || q->b.qp.conn != TZ_CONN_UP || q->rx_idle)
+		return false;
+	return net_arrived(q->sim, net_in(q)) > 0;
+}
+
+static u32 net_place(struct sim_qp *q, const struct tz_vec *vec, int n, u32 limit)
+{
+	struct sim *s = q->sim;
+	u32 done = 0;
+	int i;
+
+	for (i = 0; i < n && done < limit; i++) {
+		u32 len = tz_min(vec[i].len, limit - done);
+
+		BED_CHECK(vec[i].len, "empty vector");
+		s->direct = vec[i].mr;
+		net_pull(net_in(q), &vec[i], len);
+		s->direct = false;
+		done += len;
+	}
+	return done;
+}
+
+void net_rx(struct sim_qp *q)
+{
+	struct sim *s = q->sim;
+	struct tz_vec vec[NET_VECS];
+	u32 limit = net_arrived(s, net_in(q)), done;
+	int n;
+
+	if (limit > s->cfg.chunk)
+		limit = s->cfg.chunk;
+	if (rng_chance(&s->rng, 1, 2))
+		limit = rng_range(&s->rng, 1, limit);
+	sim_enter(q);
+	n = net_want(q, vec);
+	done = net_place(q, vec, n, limit);
+	if (done) {
+		TRACE(q, "received %u bytes", done);
+		tz_qp_rx_done(&q->b.qp, done, s->now);
+		sim_wake(q);
+		sim_moved(s);
+	} else {
+		q->rx_idle = true;
+	}
+	net_maybe_close(q);
+	sim_leave(q);
+}
+
+/* ---- the end ------------------------------------------------------------ */
+
+static void net_fin(struct sim *s, struct sim_pipe *p, bool reset)
+{
+	if (reset)
+		net_drop(p);
+	p->fin = true;
+	p->fin_at = s->now + rng_below(&s->rng, s->cfg.delay_ns + 1);
+	if (!reset && p->fin_at < p->last_at)
+		p->fin_at = p->last_at;
+}
+
+/* This side closes; with @reset what it sent may be lost. */
+void net_hang_up(struct sim_qp *q, bool reset)
+{
+	struct sim *s = q->sim;
+
+	if (q->hung_up)
+		return;
+	TRACE(q, reset ? "resets the connection" : "closes the connection");
+	q->hung_up = true;
+	net_fin(s, net_out(q), reset);
+	net_drop(net_in(q));
+	net_in(q)->deaf = true;
+	tz_qp_disconnected(&q->b.qp, s->now);
+	sim_wake(q);
+}
+
+bool net_eof_due(const struct sim_qp *q)
+{
+	const struct sim_pipe *p;
+
+	if (q->hung_up || q->b.qp.conn != TZ_CONN_UP)
+		return false;
+	p = net_in(q);
+	return p->fin && p->head == p->tail && p->fin_at <= q->sim->now;
+}
+
+/* The peer has closed. */
+void net_eof(struct sim_qp *q)
+{
+	sim_enter(q);
+	TRACE(q, "end of the stream");
+	net_hang_up(q, true);
+	sim_leave(q);
+}
+
+/* ---- the beginning ------------------------------------------------------ */
+
+static bool net_ready(const struct sim_qp *q)
+{
+	enum tz_state st = q->b.qp.state;
+
+	return st == TZ_RTR || st == TZ_RTS || st == TZ_SQD;
+}
+
+static void net_hello_check(struct sim_qp *q, const struct tz_hello *h, u32 *max)
+{
+	enum tz_hello_status st = tz_shake_check(h);
+
+	BED_CHECK(st == TZ_HELLO_OK, "hello is refused: %u", st);
+	st = tz_shake_match(&q->b.qp, h, max);
+	BED_CHECK(st == TZ_HELLO_OK, "hello does not match: %u", st);
+}
+
+/* The hellos of both sides, byte for byte as a stream would carry them. */
+static u32 net_shake(struct sim_conn *c)
+{
+	struct sim_qp *a = c->end[0], *b = c->end[1];
+	enum tz_role role = tz_shake_role(&a->b.qp.attr, a->b.qp.init.qpn);
+	struct sim_qp *from = role == TZ_ROLE_CONNECT ? a : b;
+	struct sim_qp *to = role == TZ_ROLE_CONNECT ? b : a;
+	u64 session = rng_next(&a->sim->rng);
+	struct tz_hello hello, reply;
+	u32 max_to, max_from;
+
+	BED_CHECK(role != TZ_ROLE_SELF &&
+		  role != tz_shake_role(&b->b.qp.attr, b->b.qp.init.qpn),
+		  "both sides of a connection have role %u", role);
+	tz_shake_make(&from->b.qp, TZ_HELLO_OK, session, &hello);
+	net_hello_check(to, &hello, &max_to);
+	tz_shake_make(&to->b.qp, TZ_HELLO_OK, session, &reply);
+	net_hello_check(from, &reply, &max_from);
+	BED_CHECK(max_to == max_from, "max_pdu: %u and %u", max_to, max_from);
+	BED_CHECK(hello.session_id == reply.session_id, "session id");
+	return max_to;
+}
+
+static void net_up(struct sim_qp *q, u32 max_pdu)
+{
+	sim_enter(q);
+	q->hung_up = false;
+	TRACE(q, "connected, max_pdu %u", max_pdu);
+	tz_qp_connected(&q->b.qp, max_pdu, q->sim->now);
+	sim_wake(q);
+	sim_leave(q);
+}
+
+/* PDUs smaller than the hand-shake would allow find more bugs per byte. */
+static u32 net_max_pdu(struct sim_conn *c)
+{
+	struct sim *s = c->end[0]->sim;
+	u32 max = s->cfg.max_pdu;
+
+	if (c->end[1] && c->end[0] != c->end[1] && max >= TZ_MIN_PDU_BYTES)
+		return net_shake(c);
+	if (c->end[0] == c->end[1])
+		BED_CHECK(tz_shake_role(&c->end[0]->b.qp.attr,
+					c->end[0]->b.qp.init.qpn) == TZ_ROLE_SELF,
+			  "role of a QP that is its own peer");
+	return max;
+}
+
+void net_connect_step(struct sim *s, struct sim_conn *c)
+{
+	struct sim_qp *a = c->end[0], *b = c->end[1];
+
+	if (c->up || !c->connect_at || s->now < c->connect_at)
+		return;
+	if (!net_ready(a) || (b && !net_ready(b)))
+		return;
+	c->up = true;
+	c->connect_at = 0;
+	if (c->attacker) {
+		net_up(a, s->cfg.max_pdu);
+		evil_start(c);
+		return;
+	}
+	net_up(a, net_max_pdu(c));
+	if (a != b)
+		net_up(b, a->b.qp.max_pdu);
+}
+
+/* ---- time --------------------------------------------------------------- */
+
+static void net_sooner(u64 *best, u64 now, u64 at)
+{
+	if (at > now && (!*best || at < *best))
+		*best = at;
+}
+
+/* When a stream will do something by itself; 0: never. */
+u64 net_next_event(const struct sim *s)
+{
+	u64 best = 0;
+	u32 i, d;
+
+	for (i = 0; i < s->num_conns; i++) {
+		const struct sim_conn *c = &s->conn[i];
+
+		net_sooner(&best, s->now, c->connect_at);
+		for (d = 0; d < 2; d++) {
+			const struct sim_pipe *p = &c->dir[d];
+
+			if (p->deaf)
+				continue;
+			net_sooner(&best, s->now, p->stalled_until);
+			if (p->head != p->tail)
+				net_sooner(&best, s->now,
+					   p->chunk[p->head % SIM_CHUNKS].at);
+			else if (p->fin)
+				net_sooner(&best, s->now, p->fin_at);
+		}
+	}
+	return best;
+}
