@@ -53,12 +53,19 @@
 struct ub_context;
 struct ub_qp;
 
-static inline u64 ub_now(void)
+/* Nanoseconds of a clock; 0 if it is not there (any more). */
+static inline u64 ub_clock(clockid_t id)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (clock_gettime(id, &ts))
+		return 0;
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static inline u64 ub_now(void)
+{
+	return ub_clock(CLOCK_MONOTONIC);
 }
 
 /* ---- objects ------------------------------------------------------------ */
@@ -110,6 +117,9 @@ struct ub_cq {
 	u32 spin;			/* empty polls since arming */
 	u32 claim_after;		/* so many; grows when it was wrong */
 	u32 ticks;			/* since claimed */
+	u32 idle_ticks;			/* of the last ones, without a poll */
+	clockid_t poller_clock;		/* CPU time of the thread that claimed */
+	u64 poller_ns;			/* what it showed at the last poll seen */
 };
 
 enum { UB_ARM_NONE, UB_ARM_SOLICITED, UB_ARM_ANY };
@@ -155,9 +165,11 @@ struct ub_conn {
 	u32 num_parked;
 	int watch_epfd;			/* where rfd is registered; -1 */
 	u32 watch_events;
-	bool tx_blocked;		/* the socket was full */
+	bool unfinished;		/* a turn ended before the socket did */
+	u32 rx_bytes;			/* of the last turn */
 	bool rx_idle;			/* the socket was empty just now */
-	u64 rx_after;			/* do not read again before */
+	u64 rx_after;			/* polling: do not read again before */
+	u64 tx_after;			/* polling: do not write again before */
 };
 
 struct ub_qp {
@@ -237,6 +249,7 @@ struct ub_context {
 	int epfd;
 	int wake_fd;
 	struct ub_fd wake_ufd;
+	u64 served_bytes;		/* received by the progress thread */
 	atomic_bool stop;
 	_Atomic u64 wake_at;		/* when the progress thread wakes; 0: sleeps */
 	atomic_uint num_polled;
@@ -337,8 +350,15 @@ void ub_cq_attach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link);
 void ub_cq_detach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link);
 /* Posts to @qp were held back: the next poll of its send queue sends them. */
 void ub_cq_mark_dirty(struct ub_qp *qp);
+/* The application is at work on @qp: its send queue counts as polled. */
+static inline void ub_cq_note_activity(struct ub_qp *qp)
+{
+	struct ub_cq *cq = (struct ub_cq *)to_tcq(qp->base.vqp.qp.send_cq);
+
+	atomic_fetch_add_explicit(&cq->polls, 1, memory_order_relaxed);
+}
 /* Progress thread: look after the claimed queues. */
-void ub_cq_tick(struct ub_context *ctx, u64 now);
+void ub_cq_tick(struct ub_context *ctx);
 
 /* ---- ub_srq.c ----------------------------------------------------------- */
 

@@ -69,8 +69,9 @@ void ub_conn_close(struct ub_qp *qp)
 		close(c->parked[--c->num_parked].fd);
 	c->retry_at = 0;
 	c->backoff_ms = 0;
-	c->tx_blocked = false;
+	c->unfinished = false;
 	c->rx_after = 0;
+	c->tx_after = 0;
 	c->state = UB_CONN_IDLE;
 }
 
@@ -362,10 +363,10 @@ void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events)
 	struct ub_conn *c = container_of(ufd, struct ub_conn, ufd);
 	struct ub_qp *qp = container_of(c, struct ub_qp, conn);
 
-	(void)ctx;
 	(void)events;
 	if (!ub_turn_try_or_note(qp))
 		return;
 	ub_run(qp, ub_now());
+	ctx->served_bytes += qp->conn.rx_bytes;
 	ub_turn_unlock(qp);
 }

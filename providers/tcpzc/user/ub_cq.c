@@ -17,6 +17,8 @@
 #define UB_CLAIM_AFTER_MAX	(1u << 16)
 /* A claim that lasts so many ticks was right. */
 #define UB_CLAIM_TICKS		16u
+/* Ticks without a poll after which a claim ends. */
+#define UB_IDLE_TICKS		2u
 #define UB_EPOLL_EVENTS		32
 
 /* ---- ring --------------------------------------------------------------- */
@@ -168,6 +170,11 @@ static void ub_cq_claim(struct ub_context *ctx, struct ub_cq *cq)
 		if (cq->num_qps <= UB_DIRECT_QPS || cq->epfd >= 0) {
 			atomic_store(&cq->polled, true);
 			cq->ticks = 0;
+			cq->idle_ticks = 0;
+			if (pthread_getcpuclockid(pthread_self(),
+						  &cq->poller_clock))
+				cq->poller_clock = CLOCK_MONOTONIC;
+			cq->poller_ns = ub_clock(cq->poller_clock);
 			cq->seen_polls = atomic_load(&cq->polls) - 1;
 			list_add_tail(&ctx->polled, &cq->polled_node);
 			ub_cq_rewatch(cq, 1);
@@ -194,28 +201,50 @@ static void ub_cq_release(struct ub_context *ctx, struct ub_cq *cq)
 	cq->spin = 0;
 }
 
-void ub_cq_tick(struct ub_context *ctx, u64 now)
+/*
+ * The polling has stopped. If the thread has been running meanwhile, it spins
+ * on something else, its memory perhaps, and waits for what nobody receives:
+ * then claims come rarer. If it slept or was preempted, the claim was right.
+ */
+static void ub_cq_unclaim(struct ub_context *ctx, struct ub_cq *cq)
+{
+	u64 ran = ub_clock(cq->poller_clock) - cq->poller_ns;
+
+	if (ran >= UB_TICK_NS && cq->ticks < UB_CLAIM_TICKS &&
+	    cq->claim_after < UB_CLAIM_AFTER_MAX)
+		cq->claim_after *= 4;
+	ub_cq_release(ctx, cq);
+}
+
+/*
+ * Was the queue polled since the last look? A driver at work (it holds the
+ * lock) counts, however long its turn takes.
+ */
+static void ub_cq_tick_one(struct ub_context *ctx, struct ub_cq *cq)
+{
+	u32 polls = atomic_load(&cq->polls);
+
+	if (pthread_mutex_trylock(&cq->drive_lock))
+		return;
+	cq->ticks++;
+	if (polls != cq->seen_polls) {
+		cq->seen_polls = polls;
+		cq->idle_ticks = 0;
+		cq->poller_ns = ub_clock(cq->poller_clock);
+		if (cq->ticks == UB_CLAIM_TICKS)
+			cq->claim_after = UB_CLAIM_AFTER;
+	} else if (++cq->idle_ticks == UB_IDLE_TICKS) {
+		ub_cq_unclaim(ctx, cq);
+	}
+	pthread_mutex_unlock(&cq->drive_lock);
+}
+
+void ub_cq_tick(struct ub_context *ctx)
 {
 	struct ub_cq *cq, *next;
 
-	(void)now;
-	list_for_each_safe(&ctx->polled, cq, next, polled_node) {
-		u32 polls = atomic_load(&cq->polls);
-
-		pthread_mutex_lock(&cq->drive_lock);
-		if (polls != cq->seen_polls) {
-			cq->seen_polls = polls;
-			if (++cq->ticks == UB_CLAIM_TICKS)
-				cq->claim_after = UB_CLAIM_AFTER;
-		} else {
-			/* Claims that end at once cost more than they bring. */
-			if (cq->ticks < UB_CLAIM_TICKS &&
-			    cq->claim_after < UB_CLAIM_AFTER_MAX)
-				cq->claim_after *= 4;
-			ub_cq_release(ctx, cq);
-		}
-		pthread_mutex_unlock(&cq->drive_lock);
-	}
+	list_for_each_safe(&ctx->polled, cq, next, polled_node)
+		ub_cq_tick_one(ctx, cq);
 }
 
 void ub_cq_attach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link)

@@ -15,6 +15,8 @@
 
 #define UB_EVENTS	64
 #define UB_NEVER	UINT64_MAX
+#define UB_LINGER_NS	50000ull
+#define UB_BULK_BYTES	4096u
 
 int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events)
 {
@@ -91,10 +93,10 @@ static u64 ub_progress_deadlines(struct ub_context *ctx, u64 now)
 	return next;
 }
 
-static void ub_progress_tick(struct ub_context *ctx, u64 now)
+static void ub_progress_tick(struct ub_context *ctx)
 {
 	pthread_mutex_lock(&ctx->lock);
-	ub_cq_tick(ctx, now);
+	ub_cq_tick(ctx);
 	pthread_mutex_unlock(&ctx->lock);
 }
 
@@ -124,7 +126,7 @@ static u64 ub_progress_plan(struct ub_context *ctx, u64 *tick_at)
 
 	if (atomic_load(&ctx->num_polled)) {
 		if (now >= *tick_at) {
-			ub_progress_tick(ctx, now);
+			ub_progress_tick(ctx);
 			*tick_at = now + UB_TICK_NS;
 		}
 	} else {
@@ -144,24 +146,55 @@ static u64 ub_progress_plan(struct ub_context *ctx, u64 *tick_at)
 	return next > now ? next - now : 0;
 }
 
+static int ub_progress_events(struct ub_context *ctx, u64 sleep_ns)
+{
+	struct epoll_event ev[UB_EVENTS];
+	int n, i;
+
+	n = ub_epoll_wait_ns(ctx->epfd, ev, UB_EVENTS, sleep_ns);
+	for (i = 0; i < n; i++) {
+		struct ub_fd *ufd = ev[i].data.ptr;
+
+		ufd->ready(ctx, ufd, ev[i].events);
+	}
+	return n;
+}
+
+/*
+ * While bulk data keeps coming, falling asleep between two bursts costs more,
+ * on both sides, than looking again for a moment. Not so for small messages:
+ * there the application, which may share the CPU with this thread, is to see
+ * them at once.
+ */
+static void ub_progress_linger(struct ub_context *ctx)
+{
+	u64 now = ub_now(), until = now + UB_LINGER_NS;
+	u64 wake_at = atomic_load(&ctx->wake_at);
+
+	for (; now < until && now < wake_at; now = ub_now()) {
+		u64 seen = ctx->served_bytes;
+
+		if (ub_progress_events(ctx, 0) <= 0)
+			continue;
+		if (ctx->served_bytes - seen < UB_BULK_BYTES)
+			return;
+		until = now + UB_LINGER_NS;
+	}
+}
+
 static void *ub_progress_main(void *arg)
 {
 	struct ub_context *ctx = arg;
-	struct epoll_event ev[UB_EVENTS];
 	u64 tick_at = 0;
 
 	while (!atomic_load(&ctx->stop)) {
-		u64 sleep_ns;
-		int n, i;
+		u64 sleep_ns, seen = ctx->served_bytes;
 
 		ub_progress_bury(ctx);
 		sleep_ns = ub_progress_plan(ctx, &tick_at);
-		n = ub_epoll_wait_ns(ctx->epfd, ev, UB_EVENTS, sleep_ns);
-		for (i = 0; i < n; i++) {
-			struct ub_fd *ufd = ev[i].data.ptr;
-
-			ufd->ready(ctx, ufd, ev[i].events);
-		}
+		ub_progress_events(ctx, sleep_ns);
+		if (ctx->served_bytes - seen >= UB_BULK_BYTES)
+			ub_progress_linger(ctx);
 	}
 	return NULL;
 }

@@ -25,6 +25,8 @@
  */
 #define UB_BULK_WRS	8u
 #define UB_BULK_PAUSE_NS 1500ull
+/* Nor is a full one. */
+#define UB_FULL_PAUSE_NS 3000ull
 
 /* ---- turns -------------------------------------------------------------- */
 
@@ -101,21 +103,23 @@ static int ub_watch_where(struct ub_qp *qp)
 
 static u32 ub_watch_for(struct ub_qp *qp)
 {
-	struct tz_vec vec;
-
 	switch (qp->conn.state) {
 	case UB_CONN_DIALING:
 		return EPOLLOUT;
 	case UB_CONN_GREETING:
 		return EPOLLIN;
 	case UB_CONN_UP:
-		return (tz_qp_rx_want(&qp->eng, &vec, 1) ? EPOLLIN : 0) |
-		       (qp->conn.tx_blocked ? EPOLLOUT : 0);
+		return EPOLLIN | EPOLLOUT | EPOLLET;
 	default:
 		return 0;
 	}
 }
 
+/*
+ * An established connection is registered once, edge-triggered: an event that
+ * finds the turn taken is noted for the holder and does not come again. What a
+ * turn leaves unread on purpose is asked for by registering anew.
+ */
 void ub_watch(struct ub_qp *qp)
 {
 	struct ub_conn *c = &qp->conn;
@@ -126,7 +130,8 @@ void ub_watch(struct ub_qp *qp)
 		ev.events = ub_watch_for(qp);
 	if (ev.events)
 		epfd = ub_watch_where(qp);
-	if (epfd == c->watch_epfd && ev.events == c->watch_events)
+	if (epfd == c->watch_epfd && ev.events == c->watch_events &&
+	    !c->unfinished)
 		return;
 	if (epfd == c->watch_epfd) {
 		if (epfd >= 0)
@@ -139,6 +144,7 @@ void ub_watch(struct ub_qp *qp)
 	}
 	c->watch_epfd = epfd;
 	c->watch_events = ev.events;
+	c->unfinished = false;
 }
 
 /* ---- socket I/O --------------------------------------------------------- */
@@ -178,6 +184,7 @@ static bool ub_rx(struct ub_qp *qp, u64 now)
 	int calls;
 
 	qp->conn.rx_idle = false;
+	qp->conn.rx_bytes = 0;
 	for (calls = 0; calls < UB_RX_CALLS; calls++) {
 		struct msghdr msg = { .msg_iov = iov };
 		int n = tz_qp_rx_want(&qp->eng, vec, UB_IOV);
@@ -205,11 +212,13 @@ static bool ub_rx(struct ub_qp *qp, u64 now)
 		if (got <= 0)
 			return false;
 		tz_qp_rx_done(&qp->eng, got, now);
+		qp->conn.rx_bytes += got;
 		if ((size_t)got < want) {
 			qp->conn.rx_idle = true;
 			return true;
 		}
 	}
+	qp->conn.unfinished = true;
 	return true;
 }
 
@@ -220,7 +229,7 @@ static bool ub_tx(struct ub_qp *qp, u64 now)
 	struct iovec iov[UB_IOV];
 	int calls;
 
-	qp->conn.tx_blocked = false;
+	qp->conn.tx_after = 0;
 	__atomic_store_n(&qp->rung, tz_load_acquire(&qp->base.sq.hdr->prod),
 			 __ATOMIC_RELAXED);
 	for (calls = 0; calls < UB_TX_CALLS; calls++) {
@@ -244,19 +253,19 @@ static bool ub_tx(struct ub_qp *qp, u64 now)
 			continue;
 		if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS ||
 				 errno == ENOMEM)) {
-			qp->conn.tx_blocked = true;
+			qp->conn.tx_after = now + UB_FULL_PAUSE_NS;
 			return true;
 		}
 		if (sent < 0)
 			return false;
 		tz_qp_tx_done(&qp->eng, sent, now);
 		if ((size_t)sent < want) {
-			qp->conn.tx_blocked = true;
+			qp->conn.tx_after = now + UB_FULL_PAUSE_NS;
 			return true;
 		}
 	}
-	/* Enough for one turn; the socket's readiness brings the next. */
-	qp->conn.tx_blocked = tz_qp_tx_pending(&qp->eng);
+	if (tz_qp_tx_pending(&qp->eng))
+		qp->conn.unfinished = true;
 	return true;
 }
 
@@ -295,7 +304,8 @@ void ub_run_tx(struct ub_qp *qp, u64 now)
 	if (qp->dead)
 		return;
 	ub_timer(qp, now);
-	if (qp->conn.state == UB_CONN_UP && !ub_tx(qp, now))
+	if (qp->conn.state == UB_CONN_UP && now >= qp->conn.tx_after &&
+	    !ub_tx(qp, now))
 		ub_conn_lost(qp, now);
 	ub_settle(qp, now);
 }
@@ -369,6 +379,7 @@ void ub_ring_sq(struct tcpzc_qp *base)
 
 	if (ub_forked(qp->ctx))
 		return;
+	ub_cq_note_activity(qp);
 	if (ub_hold_back(qp)) {
 		ub_cq_mark_dirty(qp);
 		return;
