@@ -33,7 +33,8 @@ int __lxstat(int ver, const char *path, struct stat *st);
 int __lxstat64(int ver, const char *path, struct stat64 *st);
 int __fxstat(int ver, int fd, struct stat *st);
 int __fxstat64(int ver, int fd, struct stat64 *st);
-int __fxstatat(int ver, int dirfd, const char *path, struct stat *st, int flags);
+int __fxstatat(int ver, int dirfd, const char *path, struct stat *st,
+	       int flags);
 int __fxstatat64(int ver, int dirfd, const char *path, struct stat64 *st,
 		 int flags);
 char *__realpath_chk(const char *path, char *resolved, size_t len);
@@ -49,8 +50,8 @@ ssize_t __readlinkat_chk(int dirfd, const char *path, char *buf, size_t n,
  */
 static int dev_flags(int flags)
 {
-	return (flags & (O_CLOEXEC | O_NONBLOCK | O_PATH | O_DIRECTORY |
-			 O_NOFOLLOW)) |
+	return (flags &
+		(O_CLOEXEC | O_NONBLOCK | O_PATH | O_DIRECTORY | O_NOFOLLOW)) |
 	       O_RDONLY;
 }
 
@@ -83,10 +84,10 @@ static mode_t open_mode(int flags, va_list ap)
 		va_start(ap, flags);                                           \
 		mode = open_mode(flags, ap);                                   \
 		va_end(ap);                                                    \
-		return after_open(tz_next_##name()(                            \
-					  to, is_dev ? dev_flags(flags) : flags, \
-					  mode),                               \
-				  to, is_dev);                                 \
+		if (is_dev)                                                    \
+			flags = dev_flags(flags);                              \
+		return after_open(tz_next_##name()(to, flags, mode), to,       \
+				  is_dev);                                     \
 	}
 
 #define DEFINE_OPENAT(name)                                                    \
@@ -102,10 +103,9 @@ static mode_t open_mode(int flags, va_list ap)
 		va_start(ap, flags);                                           \
 		mode = open_mode(flags, ap);                                   \
 		va_end(ap);                                                    \
-		return after_open(tz_next_##name()(                            \
-					  dirfd, to,                           \
-					  is_dev ? dev_flags(flags) : flags,   \
-					  mode),                               \
+		if (is_dev)                                                    \
+			flags = dev_flags(flags);                              \
+		return after_open(tz_next_##name()(dirfd, to, flags, mode),    \
 				  to, is_dev);                                 \
 	}
 
@@ -118,10 +118,9 @@ static mode_t open_mode(int flags, va_list ap)
 		const char *to = tz_redirect(path, buf);                       \
 		bool is_dev = to == buf && tz_is_dev(to);                      \
                                                                                \
-		return after_open(tz_next_##name()(                            \
-					  to,                                  \
-					  is_dev ? dev_flags(flags) : flags),  \
-				  to, is_dev);                                 \
+		if (is_dev)                                                    \
+			flags = dev_flags(flags);                              \
+		return after_open(tz_next_##name()(to, flags), to, is_dev);    \
 	}
 
 #define DEFINE_OPENAT_2(name)                                                  \
@@ -132,10 +131,10 @@ static mode_t open_mode(int flags, va_list ap)
 		const char *to = tz_redirect(path, buf);                       \
 		bool is_dev = to == buf && tz_is_dev(to);                      \
                                                                                \
-		return after_open(tz_next_##name()(                            \
-					  dirfd, to,                           \
-					  is_dev ? dev_flags(flags) : flags),  \
-				  to, is_dev);                                 \
+		if (is_dev)                                                    \
+			flags = dev_flags(flags);                              \
+		return after_open(tz_next_##name()(dirfd, to, flags), to,      \
+				  is_dev);                                     \
 	}
 
 DEFINE_OPEN(open)
@@ -334,8 +333,8 @@ TZ_EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
 /* ls -l asks for attributes, and is annoyed if there is no such file. */
 #define DEFINE_GETXATTR(name)                                                  \
 	TZ_NEXT(name)                                                          \
-	TZ_EXPORT ssize_t name(const char *path, const char *attr, void *value, \
-			       size_t size)                                    \
+	TZ_EXPORT ssize_t name(const char *path, const char *attr,             \
+			       void *value, size_t size)                       \
 	{                                                                      \
 		char buf[TZ_PATH_LEN];                                         \
                                                                                \
