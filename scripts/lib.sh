@@ -87,7 +87,7 @@ apt_fetch() {
 
 	[ -x $helper ] || return 1
 	timeout 300 $helper -o APT::Sandbox::User= \
-		-o Acquire::Retries=2 -o Acquire::http::Timeout=30 \
+		-o Acquire::Retries=1 -o Acquire::http::Timeout=30 \
 		download-file "$1" "$2.part" "SHA256:$3" >/dev/null 2>&1 &&
 		mv "$2.part" "$2" && return 0
 	rm -f "$2.part" "$2.part.FAILED"
