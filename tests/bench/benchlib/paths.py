@@ -8,6 +8,7 @@ removes the namespace with the veth pair and all that was set in it.
 
 import os
 import subprocess
+import time
 
 from .proc import Failed
 
@@ -60,6 +61,15 @@ class Namespace:
                               check=False)
         if done.returncode:
             raise Failed(f"{' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def wait_running(self, netdev):
+        """The kernel says it only up to a second after both ends are up."""
+        deadline = time.monotonic() + 5
+        while "state UP" not in self.call("ip", "link", "show", netdev):
+            if time.monotonic() > deadline:
+                raise Failed(netdev + " does not come up")
+            time.sleep(0.05)
 
     def close(self):
         self.holder.stdin.close()
@@ -103,6 +113,8 @@ class Path:
             space.call("ip", "addr", "add", ADDRESS[side] + "/30", "dev",
                        self.netdev[side])
             space.call("ip", "link", "set", self.netdev[side], "up")
+        for side, space in self.spaces.items():
+            space.wait_running(self.netdev[side])
 
     def command(self, side, *args):
         return self.spaces[side].command(*args)

@@ -77,7 +77,7 @@ class Process:
         return self.usage.ru_utime + self.usage.ru_stime if self.usage else 0.0
 
     def describe(self):
-        tail = (self.text("err") + self.text())[-400:].strip()
+        tail = (self.text()[-150:] + " " + self.text("err")[-400:]).strip()
         return f"{' '.join(map(str, self.command))}: status {self.status}: {tail}"
 
 
@@ -158,12 +158,23 @@ class Load:
         return max(0.0, self._busy() - self.busy - own_seconds) / elapsed
 
 
-def wait_quiet(limit, patience):
-    """Waits until others take less than limit processors; at most patience s."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        load = Load()
-        time.sleep(0.2)
-        if load.foreign(0) < limit:
-            return True
-    return patience == 0
+class Patience:
+    """Waits for others to finish, but not for ever: total seconds in all."""
+
+    def __init__(self, limit, each, total):
+        self.limit = limit          # processors that others may take
+        self.each = each
+        self.left = total
+
+    def wait(self):
+        start = time.monotonic()
+        deadline = start + min(self.each, self.left)
+        while time.monotonic() < deadline:
+            load = Load()
+            time.sleep(0.2)
+            if load.foreign(0) < self.limit:
+                break
+        self.left -= time.monotonic() - start
+
+    def accepts(self, result):
+        return result.foreign < self.limit or self.left <= 0 or not self.each
