@@ -527,7 +527,7 @@ static void app_bad_form(struct sim_qp *q, struct sim_msg *m, struct bed_swr *wr
 				     rng_below(r, 1u << 30);
 		break;
 	default:
-		if (!atomic)
+		if (!atomic || wr->sge[0].length != 8)
 			return;
 		wr->sge[0].length = 7;
 		fate = TCPZC_WC_LOC_LEN_ERR;
@@ -888,7 +888,9 @@ void app_act(struct sim_qp *q)
 
 bool app_finished(const struct sim_qp *q)
 {
-	return !q->budget && (q->hostile_ring || oracle_send_idle(q));
+	if (q->hostile_ring)
+		return !q->budget || !app_may_send(q);
+	return !q->budget && oracle_send_idle(q);
 }
 
 /* RESET: what was posted is forgotten. */

@@ -448,8 +448,9 @@ static bool oracle_error_ok(struct sim_qp *q, struct sim_msg *m, u8 status)
 	if (m->fault == SIM_FAULT_LOCAL && status == m->fate)
 		return true;
 	/* the oldest one answers for all when a region in use went away */
-	if (oracle_any_tainted(q) && (status == TCPZC_WC_LOC_PROT_ERR ||
-				      status == TCPZC_WC_REM_ACCESS_ERR))
+	if (oracle_any_tainted(q) &&
+	    (status == TCPZC_WC_LOC_PROT_ERR ||
+	     status == TCPZC_WC_REM_ACCESS_ERR))
 		return true;
 	if (status == TCPZC_WC_RETRY_EXC_ERR)
 		return q->may_lose;
