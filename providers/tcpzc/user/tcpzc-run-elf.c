@@ -71,7 +71,7 @@ static void read_dynamic(const struct image *img, const ElfW(Phdr) *ph,
 	size_t strtab = img->size;
 	const char *name;
 
-	if (!dyn)
+	if (!dyn || ph->p_offset % __alignof__(*dyn))
 		return;
 	for (i = 0; i < num && dyn[i].d_tag != DT_NULL; i++)
 		if (dyn[i].d_tag == DT_STRTAB)
@@ -95,7 +95,7 @@ static void read_notes(const struct image *img, const ElfW(Phdr) *ph,
 	const ElfW(Nhdr) *nh;
 	const char *name, *desc;
 
-	if (!at(img, ph->p_offset, ph->p_filesz))
+	if (!at(img, ph->p_offset, ph->p_filesz) || pos % __alignof__(*nh))
 		return;
 	while (end - pos >= sizeof(*nh)) {
 		nh = at(img, pos, sizeof(*nh));
