@@ -14,6 +14,7 @@ set_property(CACHE TCPZC_SANITIZE PROPERTY STRINGS "" address thread)
 add_library(tcpzc_warnings INTERFACE)
 target_compile_options(tcpzc_warnings INTERFACE
   -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
+  -Wno-missing-field-initializers
   -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wold-style-definition
   -Wwrite-strings -Wformat=2 -Wdate-time)
 
