@@ -12,7 +12,6 @@ class Result:
     operations: float = 0
     cpu_server: float = 0           # seconds, user + system
     cpu_client: float = 0
-    used: float = 0                 # CPU seconds of the whole run, set-up included
     foreign: float = 0              # processors taken by others meanwhile
     detail: dict = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 
 LISTEN = "0A"
+_children_cpu = 0.0         # seconds, of all that have ended
 
 
 class Failed(Exception):
@@ -45,6 +46,8 @@ class Process:
         self.status = os.waitstatus_to_exitcode(status)
         self.popen.returncode = self.status
         self.usage = usage
+        global _children_cpu
+        _children_cpu += self.cpu_seconds()
 
     def wait(self, deadline):
         while self.poll() is None:
@@ -141,7 +144,7 @@ class Load:
     """What others take of the machine's processors while something runs."""
 
     def __init__(self):
-        self.own = 0.0
+        self.own = _children_cpu
         self.time = time.monotonic()
         self.busy = self._busy()
 
@@ -152,10 +155,11 @@ class Load:
         idle = fields[3] + fields[4]
         return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
 
-    def foreign(self, own_seconds):
-        """Processors (1.0 is one) that were busy with anything else."""
+    def foreign(self):
+        """Processors (1.0 is one) that were busy with anything but our children."""
         elapsed = max(time.monotonic() - self.time, 0.01)
-        return max(0.0, self._busy() - self.busy - own_seconds) / elapsed
+        own = _children_cpu - self.own
+        return max(0.0, self._busy() - self.busy - own) / elapsed
 
 
 class Patience:
@@ -172,7 +176,7 @@ class Patience:
         while time.monotonic() < deadline:
             load = Load()
             time.sleep(0.2)
-            if load.foreign(0) < self.limit:
+            if load.foreign() < self.limit:
                 break
         self.left -= time.monotonic() - start
 
