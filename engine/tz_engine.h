@@ -55,18 +55,18 @@ bool tz_sgl_write(struct tz_qp *qp, struct tz_sgl *sgl, const u8 *src,
 /* ---- tz_tx.c ------------------------------------------------------------ */
 
 void tz_tx_reset(struct tz_qp *qp);
-/*
- * Drop all PDUs of which no byte was taken. The rest of one on its way is
- * copied, because the application is about to get its memory back; if it is too
- * long for that everything is dropped and the stream is broken: returns false.
- */
-bool tz_tx_cut(struct tz_qp *qp);
+/* Drop all PDUs of which no byte was taken. */
+void tz_tx_cut(struct tz_qp *qp);
+/* The peer has executed all before @ack_msn: what was lent for it is free. */
+void tz_tx_acked(struct tz_qp *qp, u32 ack_msn);
 /* Room for one more PDU of any kind? */
 bool tz_tx_room(const struct tz_qp *qp);
 /* Append bytes; append the next @bytes of @src, copied or by reference. */
 void tz_tx_put(struct tz_qp *qp, const void *bytes, u32 len);
 bool tz_tx_put_sgl(struct tz_qp *qp, struct tz_sgl *src, u32 len);
 void tz_tx_put_range(struct tz_qp *qp, const struct tz_seg *range, bool copy);
+/* What was put last is an answer. */
+void tz_tx_mark_answer(struct tz_qp *qp);
 bool tz_tx_copies(const struct tz_qp *qp, u32 len);
 /* Fill in the common header; what it carries is acknowledged by it. */
 void tz_tx_hdr(struct tz_qp *qp, struct tz_hdr *h, enum tz_pdu_op op, u8 flags,
@@ -118,9 +118,13 @@ void tz_rsp_flush(struct tz_qp *qp);
 
 /*
  * Go to ERR: the oldest send work request ends with @status (0: flushed), all
- * others are flushed. Queued NAKs are still sent if @say_why.
+ * others are flushed. With @say_why what is queued is still sent, answers and
+ * the NAK among it; else only the rest of a PDU that was begun, and an ACK. As
+ * all this may refer to the application's memory, the send queue is flushed
+ * when it is done: when the connection is over, or has had its time.
  */
 void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why);
+void tz_qp_drained(struct tz_qp *qp);
 /* The peer broke the protocol. */
 void tz_qp_protocol_error(struct tz_qp *qp);
 /* A message number that cannot be: a stranger at first, else an error. */

@@ -10,6 +10,8 @@ static void tz_qp_reset(struct tz_qp *qp)
 	qp->conn = TZ_CONN_NONE;
 	qp->closing = false;
 	qp->acquainted = false;
+	qp->draining = false;
+	qp->drain_until = 0;
 	qp->sqd_notify = false;
 	qp->max_pdu = qp->init.max_pdu;
 	tz_tx_reset(qp);
@@ -123,12 +125,6 @@ void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
 
 /* ---- errors ------------------------------------------------------------- */
 
-static void tz_qp_flush(struct tz_qp *qp, u8 status)
-{
-	tz_req_flush(qp, status);
-	tz_rsp_flush(qp);
-}
-
 static void tz_qp_drop_responses(struct tz_qp *qp)
 {
 	qp->rsp.resp_head = qp->rsp.resp_tail;
@@ -143,16 +139,30 @@ void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 	qp->state = TZ_ERR;
 	qp->closing = true;
 	qp->rx.state = TZ_RX_DEAD;
-	if (!tz_tx_cut(qp)) {
-		say_why = false;
-		qp->rsp.ack_due = 0;
-	}
-	if (!say_why)
+	qp->fail_status = status;
+	qp->draining = true;
+	qp->drain_until = 0;
+	if (!say_why) {
+		tz_tx_cut(qp);
 		tz_qp_drop_responses(qp);
+	}
 	tz_qp_ack_now(qp);
-	tz_qp_flush(qp, status);
+	tz_rsp_flush(qp);
 	if (qp->init.has_srq)
 		qp->ops->event(qp, TZ_EVENT_LAST_WQE_REACHED);
+	if (qp->conn != TZ_CONN_UP)
+		tz_qp_drained(qp);
+}
+
+void tz_qp_drained(struct tz_qp *qp)
+{
+	if (!qp->draining)
+		return;
+	qp->draining = false;
+	tz_qp_drop_responses(qp);
+	qp->rsp.ack_due = 0;
+	tz_tx_reset(qp);
+	tz_req_flush(qp, qp->fail_status);
 }
 
 void tz_qp_protocol_error(struct tz_qp *qp)
@@ -199,6 +209,7 @@ void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 	qp->rsp.ack_due = 0;
 	tz_tx_reset(qp);
 	tz_sgl_reset(qp, &qp->rsp.dst);
+	tz_qp_drained(qp);
 	if (tz_qp_outstanding(qp))
 		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
 	tz_qp_kick(qp, now);
@@ -213,7 +224,9 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 {
 	switch (qp->state) {
 	case TZ_ERR:
-		tz_qp_flush(qp, 0);
+		tz_rsp_flush(qp);
+		if (!qp->draining)
+			tz_req_flush(qp, 0);
 		return;
 	case TZ_RTS:
 		if (!tz_qp_unsent(qp))
@@ -285,6 +298,8 @@ u64 tz_qp_deadline(const struct tz_qp *qp)
 		at = tz_sooner(at, qp->rsp.ack_due);
 	if (patience && tz_qp_waits_for_peer(qp))
 		at = tz_sooner(at, qp->req.progress_ns + patience);
+	if (qp->draining)
+		at = tz_sooner(at, qp->drain_until ? qp->drain_until : 1);
 	return at;
 }
 
@@ -301,4 +316,8 @@ void tz_qp_timer(struct tz_qp *qp, u64 now)
 	if (patience && tz_qp_waits_for_peer(qp) &&
 	    now >= qp->req.progress_ns + patience)
 		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+	if (qp->draining && !qp->drain_until)
+		qp->drain_until = now + qp->init.min_retry_ns;
+	if (qp->draining && now >= qp->drain_until)
+		tz_qp_drained(qp);
 }

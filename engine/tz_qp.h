@@ -330,7 +330,7 @@ struct tz_rx {
 	enum tz_rx_state state;
 	u32 left;		/* payload bytes of the current PDU to come */
 	u32 tail_len;		/* of which the last ones go through buf */
-	u32 next_hdr;		/* expected size of the next header; 0: unknown */
+	u32 next_hdr;		/* of a large PDU like this one; 0: a small one */
 	struct tz_sgl *dst;	/* where they go; NULL: nowhere */
 	union tz_any_hdr hdr;
 };
@@ -342,18 +342,32 @@ enum tz_txkind {
 };
 
 struct tz_txseg {
-	enum tz_txkind kind;
+	u8 kind;		/* enum tz_txkind */
+	bool answer;		/* memory of a READ's answer */
 	u32 len;
 	struct tz_mr *mr;
 	u64 off;
 };
 
 #define TZ_TX_SEGS	64u
+#define TZ_TX_LENT	32u
 
+/* Bytes of buf before @end are in use until @msn is acknowledged past. */
+struct tz_lent {
+	u32 end;
+	u32 msn;
+};
+
+/*
+ * Of buf, [free, head) was taken by reference and is still in use, [head, tail)
+ * is to be sent. All three are free-running.
+ */
 struct tz_tx {
 	u8 *buf;
 	u32 size;
-	u32 head, tail;		/* free-running, of buf */
+	u32 free, head, tail;
+	struct tz_lent lent[TZ_TX_LENT];
+	u32 num_lent;
 	struct tz_txseg seg[TZ_TX_SEGS];
 	u32 seg_head, seg_tail;
 	u32 seg_pos;		/* bytes of the first segment already taken */
@@ -373,6 +387,9 @@ struct tz_qp {
 	enum tz_conn conn;
 	bool sqd_notify;
 	bool closing;		/* close when tz_qp_tx_pending() is false */
+	bool draining;		/* ERR, but the flush waits: see tz_qp_fail() */
+	u8 fail_status;		/* of the oldest send work request then */
+	u64 drain_until;
 	bool acquainted;	/* the peer's numbers were right at least once */
 	u32 max_pdu;		/* negotiated */
 	struct tz_req req;
@@ -387,7 +404,8 @@ void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init);
 
 /*
  * Change attributes named by @mask, and the state if TZ_QP_STATE is in it; the
- * caller has checked tz_state_modify_ok(). ERR flushes both queues, RESET
+ * caller has checked tz_state_modify_ok(). ERR flushes both queues (the send
+ * queue when the connection is over, which tz_qp.closing asks for), RESET
  * forgets everything without completions and drops references.
  */
 void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
@@ -425,6 +443,23 @@ int tz_qp_tx_peek(struct tz_qp *qp, struct tz_vec *vec, int max);
 
 /* The first @bytes of what tx_peek showed are on their way. */
 void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now);
+
+/*
+ * How many of the next bytes may be taken by reference, that is, handed to the
+ * network without a copy of buf's and the regions' bytes: a prefix that ends
+ * with a request's payload. The peer's acknowledgement of the requests is what
+ * ends the use. 0 if there are answers among them, which nobody acknowledges.
+ */
+u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp);
+
+/* As tx_done, but by reference: at most tx_ref_bytes(). */
+void tz_qp_tx_done_ref(struct tz_qp *qp, u32 bytes, u64 now);
+
+/* Is memory still in use by reference? Then close only after the peer has. */
+static inline bool tz_qp_tx_lent(const struct tz_qp *qp)
+{
+	return qp->tx.num_lent != 0;
+}
 
 /* Owed ACKs become due now; before closing, and when delaying is pointless. */
 void tz_qp_ack_now(struct tz_qp *qp);

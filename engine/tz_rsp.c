@@ -401,6 +401,7 @@ static void tz_rsp_put_nak(struct tz_qp *qp, const struct tz_resp *resp)
 
 	tz_tx_hdr(qp, &h.h, TZ_PDU_NAK, TZ_PDU_F_LAST, 0, resp->msn);
 	tz_tx_put(qp, &h, sizeof(h));
+	tz_tx_mark_answer(qp);
 }
 
 static void tz_rsp_put_atomic(struct tz_qp *qp, const struct tz_resp *resp)
@@ -409,6 +410,7 @@ static void tz_rsp_put_atomic(struct tz_qp *qp, const struct tz_resp *resp)
 
 	tz_tx_hdr(qp, &h.h, TZ_PDU_ATOMIC_RESP, TZ_PDU_F_LAST, 0, resp->msn);
 	tz_tx_put(qp, &h, sizeof(h));
+	tz_tx_mark_answer(qp);
 }
 
 /* The memory of a READ went away before all of it was answered. */
@@ -453,6 +455,7 @@ static bool tz_rsp_put_read(struct tz_qp *qp, struct tz_resp *resp)
 	tz_tx_put(qp, &h, sizeof(h));
 	if (len)
 		tz_tx_put_range(qp, &range, tz_tx_copies(qp, len));
+	tz_tx_mark_answer(qp);
 	rsp->resp_off = last ? 0 : rsp->resp_off + len;
 	return last;
 }

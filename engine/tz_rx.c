@@ -40,17 +40,23 @@ static u32 tz_rx_direct(const struct tz_rx *rx)
 }
 
 /*
- * How much to read ahead. After the payload of a large PDU comes probably the
- * header of another: reading just that leaves its payload to be received in
- * place.
+ * How much to read ahead. Small PDUs come in crowds: as much as there is room
+ * for. After the payload of a large PDU comes probably the header of another:
+ * reading just that leaves its payload to be received in place.
  */
 static u32 tz_rx_ahead(const struct tz_rx *rx, u32 direct)
 {
-	u32 room = rx->size - rx->tail;
+	u32 room = rx->size - rx->tail, avail = rx->tail - rx->head, want;
 
-	if (!direct)
+	if (!rx->next_hdr)
 		return room;
-	return tz_min(room, rx->tail_len + rx->next_hdr);
+	if (rx->state == TZ_RX_PAYLOAD)
+		want = (direct ? rx->tail_len : rx->left) + rx->next_hdr;
+	else if (avail < rx->next_hdr)
+		want = rx->next_hdr - avail;
+	else
+		want = TZ_MAX_HDR_BYTES - avail;
+	return tz_min(room, want);
 }
 
 static int tz_rx_want_direct(struct tz_qp *qp, u32 direct, struct tz_vec *vec,
@@ -180,7 +186,8 @@ static void tz_rx_follow(struct tz_qp *qp, enum tz_verdict verdict)
 		rx->tail_len = 0;
 		if (h->op == TZ_PDU_WRITE && (h->flags & TZ_PDU_F_LAST))
 			rx->tail_len = tz_min(rx->left, TZ_RX_TAIL_BYTES);
-		rx->next_hdr = tz_hdr_bytes(h->op);
+		rx->next_hdr = rx->left >= TZ_RX_DIRECT_BYTES ?
+				       tz_hdr_bytes(h->op) : 0;
 		rx->state = TZ_RX_PAYLOAD;
 		qp->stats.rx_pdus++;
 		break;

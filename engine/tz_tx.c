@@ -30,8 +30,10 @@ void tz_tx_reset(struct tz_qp *qp)
 
 	for (; tx->seg_head != tx->seg_tail; tx->seg_head++)
 		tz_tx_unref(qp, tz_tx_seg(tx, tx->seg_head));
+	tx->free = 0;
 	tx->head = 0;
 	tx->tail = 0;
+	tx->num_lent = 0;
 	tx->seg_head = 0;
 	tx->seg_tail = 0;
 	tx->seg_pos = 0;
@@ -40,49 +42,7 @@ void tz_tx_reset(struct tz_qp *qp)
 	tx->turn = 0;
 }
 
-/* Take over the rest of a PDU's payload from the application's memory. */
-static bool tz_tx_own(struct tz_qp *qp, struct tz_txseg *seg, u32 pos, u32 keep,
-		      u32 *at)
-{
-	struct tz_tx *tx = &qp->tx;
-	u32 done = 0;
-
-	if (tz_load_once(&seg->mr->dead) || keep > tx->size - (*at - tx->head))
-		return false;
-	while (done < keep) {
-		u32 to = *at & (tx->size - 1);
-		u32 n = tz_min(keep - done, tx->size - to);
-
-		qp->ops->mr_read(seg->mr, seg->off + pos + done, tx->buf + to, n);
-		*at += n;
-		done += n;
-	}
-	return true;
-}
-
-/*
- * Keep the first @keep bytes after @pos of a segment of the PDU on its way;
- * false if they cannot be had without the application's memory.
- */
-static bool tz_tx_cut_seg(struct tz_qp *qp, struct tz_txseg *seg, u32 pos,
-			  u32 keep, u32 *at)
-{
-	struct tz_mr *mr = seg->mr;
-
-	if (seg->kind == TZ_TX_COPY) {
-		*at += keep;
-	} else if (qp->tx.pdu_op != TZ_PDU_READ_RESP ||
-		   tz_load_once(&mr->dead)) {
-		if (!tz_tx_own(qp, seg, pos, keep, at))
-			return false;
-		tz_tx_unref(qp, seg);
-		seg->kind = TZ_TX_COPY;
-	}
-	seg->len = pos + keep;
-	return true;
-}
-
-bool tz_tx_cut(struct tz_qp *qp)
+void tz_tx_cut(struct tz_qp *qp)
 {
 	struct tz_tx *tx = &qp->tx;
 	u32 left = tx->pdu_left, pos = tx->seg_pos, at = tx->head;
@@ -96,10 +56,9 @@ bool tz_tx_cut(struct tz_qp *qp)
 			tz_tx_unref(qp, seg);
 			continue;
 		}
-		if (!tz_tx_cut_seg(qp, seg, pos, keep, &at)) {
-			tz_tx_reset(qp);
-			return false;
-		}
+		if (seg->kind == TZ_TX_COPY)
+			at += keep;
+		seg->len = pos + keep;
 		left -= keep;
 		pos = 0;
 		end = i + 1;
@@ -109,7 +68,6 @@ bool tz_tx_cut(struct tz_qp *qp)
 		tx->seg_pos = 0;
 	tx->tail = at;
 	tx->queued = tx->pdu_left;
-	return true;
 }
 
 bool tz_tx_room(const struct tz_qp *qp)
@@ -121,7 +79,7 @@ bool tz_tx_room(const struct tz_qp *qp)
 		copied = qp->init.sq_max_inline;
 	return tx->queued < TZ_TX_QUEUE_BYTES &&
 	       tx->seg_tail - tx->seg_head <= TZ_TX_SEGS - TCPZC_MAX_SGE - 1 &&
-	       tx->size - (tx->tail - tx->head) >= TZ_MAX_HDR_BYTES + copied;
+	       tx->size - (tx->tail - tx->free) >= TZ_MAX_HDR_BYTES + copied;
 }
 
 /* The segment to which copied bytes are appended. */
@@ -136,6 +94,7 @@ static struct tz_txseg *tz_tx_copy_seg(struct tz_tx *tx)
 	}
 	seg = tz_tx_seg(tx, tx->seg_tail++);
 	seg->kind = TZ_TX_COPY;
+	seg->answer = false;
 	seg->mr = NULL;
 	seg->off = 0;
 	seg->len = 0;
@@ -147,7 +106,7 @@ static u8 *tz_tx_reserve(struct tz_tx *tx, u32 *len)
 {
 	u32 at = tx->tail & (tx->size - 1);
 
-	tz_assert(tx->size - (tx->tail - tx->head) >= *len);
+	tz_assert(tx->size - (tx->tail - tx->free) >= *len);
 	*len = tz_min(*len, tx->size - at);
 	tx->tail += *len;
 	tx->queued += *len;
@@ -200,6 +159,7 @@ static void tz_tx_ref_range(struct tz_qp *qp, const struct tz_seg *range)
 
 	qp->ops->mr_get(range->mr);
 	seg->kind = TZ_TX_REF;
+	seg->answer = false;
 	seg->mr = range->mr;
 	seg->off = range->off;
 	seg->len = range->len;
@@ -219,6 +179,11 @@ void tz_tx_put_range(struct tz_qp *qp, const struct tz_seg *range, bool copy)
 		tz_tx_copy_range(qp, range);
 	else
 		tz_tx_ref_range(qp, range);
+}
+
+void tz_tx_mark_answer(struct tz_qp *qp)
+{
+	tz_tx_seg(&qp->tx, qp->tx.seg_tail - 1)->answer = true;
 }
 
 /*
@@ -265,7 +230,16 @@ static bool tz_tx_alive(struct tz_qp *qp)
 	if (tx->seg_head == tx->seg_tail || seg->kind != TZ_TX_REF ||
 	    !tz_load_once(&seg->mr->dead))
 		return true;
-	tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
+	if (qp->draining) {
+		tz_qp_drained(qp);
+	} else if (tx->pdu_op == TZ_PDU_READ_RESP) {
+		/* no fault of this side's own requests */
+		tz_qp_fail(qp, 0, false);
+		qp->ops->event(qp, TZ_EVENT_ACCESS_ERR);
+	} else {
+		tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
+	}
+	tz_tx_reset(qp);
 	return false;
 }
 
@@ -363,7 +337,7 @@ static void tz_tx_take(struct tz_qp *qp, u32 n)
 	tx->seg_pos = 0;
 }
 
-void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
+static void tz_tx_advance(struct tz_qp *qp, u32 bytes, u64 now)
 {
 	struct tz_tx *tx = &qp->tx;
 
@@ -385,4 +359,63 @@ void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
 		bytes -= n;
 		tz_tx_take(qp, n);
 	}
+}
+
+void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
+{
+	tz_tx_advance(qp, bytes, now);
+	if (!qp->tx.num_lent)
+		qp->tx.free = qp->tx.head;
+}
+
+u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp)
+{
+	const struct tz_tx *tx = &qp->tx;
+	u32 i, bytes = 0, last_ref = 0;
+
+	if (qp->rsp.resp_head != qp->rsp.resp_tail || qp->closing)
+		return 0;
+	if (tx->pdu_left && tx->pdu_op >= TZ_PDU_READ_RESP)
+		return 0;
+	for (i = tx->seg_head; i != tx->seg_tail; i++) {
+		const struct tz_txseg *seg = &tx->seg[i & (TZ_TX_SEGS - 1)];
+
+		bytes += seg->len - (i == tx->seg_head ? tx->seg_pos : 0);
+		if (seg->answer)
+			return 0;
+		if (seg->kind == TZ_TX_REF)
+			last_ref = bytes;
+	}
+	return last_ref;
+}
+
+void tz_qp_tx_done_ref(struct tz_qp *qp, u32 bytes, u64 now)
+{
+	struct tz_tx *tx = &qp->tx;
+	struct tz_lent *lent;
+
+	tz_tx_advance(qp, bytes, now);
+	if (tx->num_lent == TZ_TX_LENT)
+		lent = &tx->lent[TZ_TX_LENT - 1];
+	else
+		lent = &tx->lent[tx->num_lent++];
+	lent->end = tx->head;
+	lent->msn = qp->req.next_msn;
+}
+
+void tz_tx_acked(struct tz_qp *qp, u32 ack_msn)
+{
+	struct tz_tx *tx = &qp->tx;
+	u32 i, n = 0;
+
+	while (n < tx->num_lent && !tz_msn_before(ack_msn, tx->lent[n].msn))
+		n++;
+	if (!n)
+		return;
+	tx->free = tx->lent[n - 1].end;
+	tx->num_lent -= n;
+	for (i = 0; i < tx->num_lent; i++)
+		tx->lent[i] = tx->lent[i + n];
+	if (!tx->num_lent)
+		tx->free = tx->head;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "release.h"
 #include "tcpzc-ids.h"
 #include "tcpzc.h"
 
@@ -124,6 +125,7 @@ static const struct verbs_device_ops tcpzc_dev_ops = {
 	.match_min_abi_version = TCPZC_DRIVER_ABI,
 	.match_max_abi_version = TCPZC_DRIVER_ABI,
 	.match_table = tcpzc_match_table,
+	.match_device = tcpzc_match_device,
 	.alloc_device = tcpzc_alloc_device,
 	.uninit_device = tcpzc_uninit_device,
 	.alloc_context = tcpzc_alloc_context,

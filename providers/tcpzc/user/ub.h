@@ -29,6 +29,7 @@
 
 #include <netinet/in.h>
 #include <stdatomic.h>
+#include <sys/uio.h>
 
 #include <ccan/list.h>
 
@@ -168,6 +169,10 @@ struct ub_conn {
 	bool unfinished;		/* a turn ended before the socket did */
 	u32 rx_bytes;			/* of the last turn */
 	bool rx_idle;			/* the socket was empty just now */
+	int pipe[2];			/* for sending by reference; -1 */
+	u32 pipe_bytes;			/* in it, before anything else */
+	bool no_pipe;			/* could not be had */
+	bool said_all;			/* shut down, waiting for the peer's end */
 	u64 rx_after;			/* polling: do not read again before */
 	u64 tx_after;			/* polling: do not write again before */
 };
@@ -406,6 +411,22 @@ void ub_watch(struct ub_qp *qp);
 /* Send ACKs that are owed, if the socket takes them. Turn held. */
 void ub_flush_acks(struct ub_qp *qp);
 
+/* ---- ub_splice.c -------------------------------------------------------- */
+
+enum ub_io {
+	UB_IO_OK,
+	UB_IO_FULL,			/* the socket takes no more now */
+	UB_IO_OVER			/* the stream is over */
+};
+
+/* Put large pieces of what is to be sent into the pipe; false: copy it. */
+bool ub_splice_fill(struct ub_qp *qp, const struct iovec *iov, int n, u64 now);
+/* Move the pipe's content to the socket. */
+enum ub_io ub_splice_flush(struct ub_conn *c);
+void ub_splice_close(struct ub_conn *c);
+/* The engine's buffer is about to be used for another stream. */
+void ub_splice_forget(struct ub_qp *qp);
+
 /* ---- ub_conn.c ---------------------------------------------------------- */
 
 void ub_conn_init(struct ub_qp *qp);
@@ -420,6 +441,10 @@ void ub_conn_offer(struct ub_qp *qp, int fd, const struct tz_hello *hello,
 void ub_conn_close(struct ub_qp *qp);
 /* The stream is over. Turn held. */
 void ub_conn_lost(struct ub_qp *qp, u64 now);
+/* The engine has nothing more to say and wants the stream closed. Turn held. */
+void ub_conn_finish(struct ub_qp *qp, u64 now);
+/* After that: has the peer closed, too? Reads what it still says. */
+bool ub_conn_peer_done(struct ub_qp *qp);
 void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events);
 
 /* ---- ub_listen.c -------------------------------------------------------- */

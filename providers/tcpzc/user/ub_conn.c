@@ -24,6 +24,8 @@ void ub_conn_init(struct ub_qp *qp)
 	c->rfd = -1;
 	c->wfd = -1;
 	c->watch_epfd = -1;
+	c->pipe[0] = -1;
+	c->pipe[1] = -1;
 }
 
 /* ---- the end ------------------------------------------------------------ */
@@ -51,6 +53,9 @@ static void ub_conn_hang_up(struct ub_qp *qp)
 		return;
 	if (c->state == UB_CONN_UP && rfd == wfd)
 		ub_conn_drain(rfd);
+	ub_splice_close(c);
+	ub_splice_forget(qp);
+	c->said_all = false;
 	c->rfd = -1;
 	c->wfd = -1;
 	c->watch_epfd = -1;	/* closing takes it out of the set */
@@ -80,6 +85,36 @@ void ub_conn_lost(struct ub_qp *qp, u64 now)
 	ub_conn_close(qp);
 	qp->conn.state = UB_CONN_DONE;
 	tz_qp_disconnected(&qp->eng, now);
+}
+
+/*
+ * All is said. If packets on their way still refer to the application's memory
+ * the QP's last completions must wait until they cannot be read any more: the
+ * peer closes its end when it has come to ours, and the engine does not wait
+ * for ever (tz_qp.drain_until).
+ */
+void ub_conn_finish(struct ub_qp *qp, u64 now)
+{
+	struct ub_conn *c = &qp->conn;
+
+	if (!qp->eng.draining || !tz_qp_tx_lent(&qp->eng)) {
+		ub_conn_lost(qp, now);
+		return;
+	}
+	if (c->said_all)
+		return;
+	c->said_all = true;
+	shutdown(c->wfd, SHUT_WR);
+}
+
+bool ub_conn_peer_done(struct ub_qp *qp)
+{
+	ssize_t n;
+
+	do
+		n = recv(qp->conn.rfd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT);
+	while (n > 0);
+	return n == 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 /* ---- established -------------------------------------------------------- */

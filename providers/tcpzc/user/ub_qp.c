@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "ub.h"
 
@@ -73,8 +74,7 @@ static void *ub_carve(u8 **at, size_t bytes)
 {
 	void *piece = *at;
 
-	if (*at)
-		*at += (bytes + 63) & ~(size_t)63;
+	*at += (bytes + 63) & ~(size_t)63;
 	return piece;
 }
 
@@ -88,23 +88,24 @@ static int ub_qp_alloc_mem(struct ub_qp *qp, struct tz_qp_init *init)
 	struct tcpzc_ring *sq = &qp->base.sq, *rq = &qp->base.rq;
 	u8 *at;
 
-	qp->mem_bytes = ub_ring_bytes(sq) + ub_ring_bytes(rq) +
-			sq->depth * sizeof(struct tz_swqe) + UB_TX_BUF_BYTES +
-			UB_RX_BUF_BYTES + 8 * 64;
-	if (posix_memalign(&qp->mem, 64, qp->mem_bytes)) {
+	qp->mem_bytes = UB_TX_BUF_BYTES + UB_RX_BUF_BYTES + ub_ring_bytes(sq) +
+			ub_ring_bytes(rq) + sq->depth * sizeof(struct tz_swqe) +
+			8 * 64;
+	/* Pages of its own: see ub_splice_forget(). */
+	qp->mem = mmap(NULL, qp->mem_bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (qp->mem == MAP_FAILED) {
 		qp->mem = NULL;
 		return ENOMEM;
 	}
 	at = qp->mem;
+	init->tx_buf = ub_carve(&at, UB_TX_BUF_BYTES);
+	init->rx_buf = ub_carve(&at, UB_RX_BUF_BYTES);
 	sq->hdr = ub_carve(&at, sizeof(*sq->hdr));
 	rq->hdr = ub_carve(&at, sizeof(*rq->hdr));
-	memset(sq->hdr, 0, sizeof(*sq->hdr));
-	memset(rq->hdr, 0, sizeof(*rq->hdr));
 	sq->slots = ub_carve(&at, (size_t)sq->depth * sq->stride);
 	rq->slots = ub_carve(&at, (size_t)rq->depth * rq->stride);
 	init->swqe = ub_carve(&at, sq->depth * sizeof(struct tz_swqe));
-	init->tx_buf = ub_carve(&at, UB_TX_BUF_BYTES);
-	init->rx_buf = ub_carve(&at, UB_RX_BUF_BYTES);
 	init->tx_buf_bytes = UB_TX_BUF_BYTES;
 	init->rx_buf_bytes = UB_RX_BUF_BYTES;
 	return 0;
@@ -227,7 +228,8 @@ err_out:
 
 void ub_qp_free(struct ub_qp *qp)
 {
-	free(qp->mem);
+	if (qp->mem)
+		munmap(qp->mem, qp->mem_bytes);
 	free(qp);
 }
 
@@ -313,13 +315,12 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	ub_keep_attr(&qp->attr, attr, mask);
 	ub_engine_attr(qp->ctx, attr, &eng_attr);
 	eng_attr.state = to;
-	if (to == TZ_RESET || to == TZ_ERR)
-		ub_flush_acks(qp);
-	tz_qp_modify(&qp->eng, &eng_attr, mask, now);
 	if (to == TZ_RESET) {
+		ub_flush_acks(qp);
 		ub_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
+	tz_qp_modify(&qp->eng, &eng_attr, mask, now);
 	if (from == TZ_INIT && to == TZ_RTR)
 		ub_conn_start(qp, now);
 	ub_run(qp, now);
@@ -414,8 +415,8 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	ub_flush_acks(qp);
 	if (ctx->set.stats)
 		ub_print_stats(qp);
-	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ub_now());
 	ub_conn_close(qp);
+	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ub_now());
 	qp->dead = true;
 	ub_turn_unlock(qp);
 

@@ -17,7 +17,7 @@
 
 /* Held back posts are sent when they are so many, or so large together. */
 #define UB_HOLD_WRS	64u
-#define UB_HOLD_BYTES	(256u << 10)
+#define UB_HOLD_BYTES	(1u << 20)
 
 /*
  * With many requests outstanding, an empty socket is not asked again before
@@ -25,8 +25,8 @@
  */
 #define UB_BULK_WRS	8u
 #define UB_BULK_PAUSE_NS 1500ull
-/* Nor is a full one. */
-#define UB_FULL_PAUSE_NS 3000ull
+/* Nor is a full one: it has room for a batch again after a while. */
+#define UB_FULL_PAUSE_NS 30000ull
 
 /* ---- turns -------------------------------------------------------------- */
 
@@ -192,7 +192,7 @@ static bool ub_rx(struct ub_qp *qp, u64 now)
 		ssize_t got;
 
 		if (!n)
-			return true;
+			return !qp->conn.said_all || !ub_conn_peer_done(qp);
 		want = ub_fill_iov(vec, n, iov);
 		msg.msg_iovlen = n;
 		if (n == 1)
@@ -222,49 +222,69 @@ static bool ub_rx(struct ub_qp *qp, u64 now)
 	return true;
 }
 
+static bool ub_tx_left(const struct ub_qp *qp)
+{
+	return qp->conn.pipe_bytes || tz_qp_tx_pending(&qp->eng);
+}
+
+/* Send the next batch. */
+static enum ub_io ub_tx_batch(struct ub_qp *qp, const struct tz_vec *vec, int n,
+			      u64 now)
+{
+	struct iovec iov[UB_IOV];
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
+	size_t want = ub_fill_iov(vec, n, iov);
+	ssize_t sent;
+
+	if (ub_splice_fill(qp, iov, n, now))
+		return UB_IO_OK;
+	sent = sendmsg(qp->conn.wfd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent >= 0) {
+		tz_qp_tx_done(&qp->eng, sent, now);
+		return (size_t)sent < want ? UB_IO_FULL : UB_IO_OK;
+	}
+	switch (errno) {
+	case EFAULT:
+		ub_fault(vec, n);
+		return UB_IO_OK;
+	case EINTR:
+		return UB_IO_OK;
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+		return UB_IO_FULL;
+	default:
+		return UB_IO_OVER;
+	}
+}
+
 /* Returns false when the stream is over. */
 static bool ub_tx(struct ub_qp *qp, u64 now)
 {
 	struct tz_vec vec[UB_IOV];
-	struct iovec iov[UB_IOV];
-	int calls;
+	int calls, n;
 
 	qp->conn.tx_after = 0;
 	__atomic_store_n(&qp->rung, tz_load_acquire(&qp->base.sq.hdr->prod),
 			 __ATOMIC_RELAXED);
 	for (calls = 0; calls < UB_TX_CALLS; calls++) {
-		struct msghdr msg = { .msg_iov = iov };
-		size_t want;
-		ssize_t sent;
-		int n;
+		enum ub_io io = ub_splice_flush(&qp->conn);
 
-		tz_qp_tx_fill(&qp->eng, now);
-		n = tz_qp_tx_peek(&qp->eng, vec, UB_IOV);
-		if (!n)
-			return true;
-		want = ub_fill_iov(vec, n, iov);
-		msg.msg_iovlen = n;
-		sent = sendmsg(qp->conn.wfd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (sent < 0 && errno == EFAULT) {
-			ub_fault(vec, n);
-			continue;
+		if (io == UB_IO_OK) {
+			tz_qp_tx_fill(&qp->eng, now);
+			n = tz_qp_tx_peek(&qp->eng, vec, UB_IOV);
+			if (!n)
+				return true;
+			io = ub_tx_batch(qp, vec, n, now);
 		}
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS ||
-				 errno == ENOMEM)) {
-			qp->conn.tx_after = now + UB_FULL_PAUSE_NS;
-			return true;
-		}
-		if (sent < 0)
+		if (io == UB_IO_OVER)
 			return false;
-		tz_qp_tx_done(&qp->eng, sent, now);
-		if ((size_t)sent < want) {
+		if (io == UB_IO_FULL) {
 			qp->conn.tx_after = now + UB_FULL_PAUSE_NS;
 			return true;
 		}
 	}
-	if (tz_qp_tx_pending(&qp->eng))
+	if (ub_tx_left(qp))
 		qp->conn.unfinished = true;
 	return true;
 }
@@ -276,9 +296,8 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 {
 	u64 at;
 
-	if (qp->conn.state == UB_CONN_UP && qp->eng.closing &&
-	    !tz_qp_tx_pending(&qp->eng))
-		ub_conn_lost(qp, now);
+	if (qp->conn.state == UB_CONN_UP && qp->eng.closing && !ub_tx_left(qp))
+		ub_conn_finish(qp, now);
 	at = tz_qp_deadline(&qp->eng);
 	if (qp->conn.retry_at && (!at || qp->conn.retry_at < at))
 		at = qp->conn.retry_at;
@@ -330,7 +349,7 @@ void ub_run(struct ub_qp *qp, u64 now)
 void ub_flush_acks(struct ub_qp *qp)
 {
 	tz_qp_ack_now(&qp->eng);
-	if (qp->conn.state == UB_CONN_UP && tz_qp_tx_pending(&qp->eng))
+	if (qp->conn.state == UB_CONN_UP && ub_tx_left(qp))
 		ub_tx(qp, ub_now());
 }
 
