@@ -404,6 +404,16 @@ void *map_shared(size_t bytes)
 	return p;
 }
 
+void *map_private(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	check_msg(p != MAP_FAILED, "mmap of %zu bytes: %m", bytes);
+	madvise(p, bytes, MADV_HUGEPAGE);
+	return p;
+}
+
 void unmap(void *p, size_t bytes)
 {
 	check_eq(munmap(p, bytes), 0);

@@ -122,6 +122,8 @@ size_t rss_bytes(void);
 
 /* Shared with child processes; zeroed. */
 void *map_shared(size_t bytes);
+/* Not shared, and in huge pages if the system likes. */
+void *map_private(size_t bytes);
 void unmap(void *p, size_t bytes);
 
 /* Pseudo-random bytes that depend on @seed and the place. */
@@ -176,6 +178,7 @@ struct opts {
 	unsigned int srq_wr;		/* [no SRQ] */
 	enum waiting waiting;
 	size_t mem_bytes;		/* [1 MiB] */
+	bool private_mem;		/* not shared with other processes */
 	int qp_access;			/* [all] -1: none */
 	int mr_access;			/* [all] -1: none */
 	uint8_t timeout;		/* [14] */

@@ -313,7 +313,8 @@ struct end *end_new(const struct opts *o, bool own_process,
 	if (o)
 		e->o = *o;
 	e->mem_bytes = e->o.mem_bytes ? e->o.mem_bytes : MIB;
-	e->mem = map_shared(e->mem_bytes);
+	e->mem = e->o.private_mem ? map_private(e->mem_bytes) :
+				    map_shared(e->mem_bytes);
 	if (own_process)
 		agent_start(e);
 	end_run(e, do_open, &sibling, sizeof(sibling));

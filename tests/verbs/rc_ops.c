@@ -735,6 +735,48 @@ static void both_ways(void)
 	}
 }
 
+/*
+ * Deep queues of large and small payloads in both directions: whatever is kept
+ * until the peer acknowledges it, acknowledgements must still get through.
+ */
+static void deep_both_ways_pair(struct pair *p, uint32_t large, uint32_t small)
+{
+	struct end *ends[2] = { p->a, p->b };
+	unsigned int posted[2] = { 0, 0 }, done[2] = { 0, 0 }, k;
+	const unsigned int total = 400;
+	struct ibv_wc wc;
+
+	while (done[0] + done[1] < 2 * total) {
+		for (k = 0; k < 2; k++) {
+			struct end *e = ends[k];
+
+			for (; posted[k] < total && posted[k] - done[k] < 128;
+			     posted[k]++)
+				post_send(e, wr_rdma(e, IBV_WR_RDMA_WRITE, posted[k],
+						     SRC, posted[k] & 1 ? small :
+						     large, ends[1 - k], DST));
+			while (wait_wc_ms(e, CQ_SEND, &wc, 0))
+				check_wc_at(__FILE__, __LINE__, &wc, done[k]++,
+					    IBV_WC_SUCCESS);
+		}
+	}
+}
+
+static void deep_both_ways(void)
+{
+	struct pair p;
+	int t;
+
+	for (t = TOPO_CONTEXT; t < TOPOS; t++) {
+		test_context("%s", topo_name(t));
+		pair_open(&p, t, &big, NULL);
+		deep_both_ways_pair(&p, 300000, 2000);
+		deep_both_ways_pair(&p, 200000, 2048);
+		deep_both_ways_pair(&p, 1000000, 8);
+		pair_close(&p);
+	}
+}
+
 /* A READ's answer is not held up by a SEND that finds no receive. */
 static void read_behind_rnr(void)
 {
@@ -860,6 +902,7 @@ static const struct test_case cases[] = {
 	CASE(fence),
 	CASE(rd_atomic_limits),
 	CASE(both_ways),
+	CASE(deep_both_ways),
 	CASE(read_behind_rnr),
 	CASE(rnr_waits),
 	CASE(rnr_timer),
