@@ -255,6 +255,7 @@ struct ub_context {
 	int wake_fd;
 	struct ub_fd wake_ufd;
 	u64 served_bytes;		/* received by the progress thread */
+	atomic_uint verbs_calls;	/* posts and empty polls, counting on */
 	atomic_bool stop;
 	_Atomic u64 wake_at;		/* when the progress thread wakes; 0: sleeps */
 	atomic_uint num_polled;
@@ -361,6 +362,8 @@ static inline void ub_cq_note_activity(struct ub_qp *qp)
 	struct ub_cq *cq = (struct ub_cq *)to_tcq(qp->base.vqp.qp.send_cq);
 
 	atomic_fetch_add_explicit(&cq->polls, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&qp->ctx->verbs_calls, 1,
+				  memory_order_relaxed);
 }
 /* Progress thread: look after the claimed queues. */
 void ub_cq_tick(struct ub_context *ctx);

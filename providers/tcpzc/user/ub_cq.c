@@ -368,6 +368,7 @@ void ub_drive_cq(struct tcpzc_cq *base)
 	if (ub_forked(ctx))
 		return;
 	atomic_fetch_add_explicit(&cq->polls, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ctx->verbs_calls, 1, memory_order_relaxed);
 	if (!atomic_load_explicit(&cq->polled, memory_order_relaxed) &&
 	    ++cq->spin >= cq->claim_after && cq->armed == UB_ARM_NONE)
 		ub_cq_claim(ctx, cq);

@@ -16,7 +16,7 @@
 #define UB_EVENTS	64
 #define UB_NEVER	UINT64_MAX
 #define UB_LINGER_NS	50000ull
-#define UB_BULK_BYTES	4096u
+#define UB_BULK_BYTES	1024u
 
 int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events)
 {
@@ -161,24 +161,24 @@ static int ub_progress_events(struct ub_context *ctx, u64 sleep_ns)
 }
 
 /*
- * While bulk data keeps coming, falling asleep between two bursts costs more,
- * on both sides, than looking again for a moment. Not so for small messages:
- * there the application, which may share the CPU with this thread, is to see
- * them at once.
+ * While data streams in and the application does nothing (it is the target of
+ * one-sided operations), falling asleep between two bursts costs more, on both
+ * sides, than looking again for a moment. When the application is at work it
+ * may need this CPU, and is to see small messages at once.
  */
-static void ub_progress_linger(struct ub_context *ctx)
+static void ub_progress_linger(struct ub_context *ctx, u32 calls)
 {
 	u64 now = ub_now(), until = now + UB_LINGER_NS;
 	u64 wake_at = atomic_load(&ctx->wake_at);
 
-	for (; now < until && now < wake_at; now = ub_now()) {
+	while (now < until && now < wake_at && !atomic_load(&ctx->stop) &&
+	       atomic_load(&ctx->verbs_calls) == calls) {
 		u64 seen = ctx->served_bytes;
 
-		if (ub_progress_events(ctx, 0) <= 0)
-			continue;
-		if (ctx->served_bytes - seen < UB_BULK_BYTES)
-			return;
-		until = now + UB_LINGER_NS;
+		ub_progress_events(ctx, 0);
+		now = ub_now();
+		if (ctx->served_bytes - seen >= UB_BULK_BYTES)
+			until = now + UB_LINGER_NS;
 	}
 }
 
@@ -189,12 +189,13 @@ static void *ub_progress_main(void *arg)
 
 	while (!atomic_load(&ctx->stop)) {
 		u64 sleep_ns, seen = ctx->served_bytes;
+		u32 calls = atomic_load(&ctx->verbs_calls);
 
 		ub_progress_bury(ctx);
 		sleep_ns = ub_progress_plan(ctx, &tick_at);
 		ub_progress_events(ctx, sleep_ns);
 		if (ctx->served_bytes - seen >= UB_BULK_BYTES)
-			ub_progress_linger(ctx);
+			ub_progress_linger(ctx, calls);
 	}
 	return NULL;
 }

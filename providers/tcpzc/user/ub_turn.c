@@ -25,8 +25,9 @@
  */
 #define UB_BULK_WRS	8u
 #define UB_BULK_PAUSE_NS 1500ull
-/* Nor is a full one: it has room for a batch again after a while. */
-#define UB_FULL_PAUSE_NS 30000ull
+/* Nor is a full one; a lot takes its time to leave. */
+#define UB_FULL_PAUSE_NS 3000ull
+#define UB_PIPE_PAUSE_NS 30000ull
 
 /* ---- turns -------------------------------------------------------------- */
 
@@ -280,7 +281,8 @@ static bool ub_tx(struct ub_qp *qp, u64 now)
 		if (io == UB_IO_OVER)
 			return false;
 		if (io == UB_IO_FULL) {
-			qp->conn.tx_after = now + UB_FULL_PAUSE_NS;
+			qp->conn.tx_after = now + (qp->conn.pipe_bytes ?
+				UB_PIPE_PAUSE_NS : UB_FULL_PAUSE_NS);
 			return true;
 		}
 	}
