@@ -19,6 +19,7 @@
 #include <linux/stddef.h>
 #include <linux/string.h>
 #include <linux/types.h>
+#include <linux/atomic.h>
 #include <asm/barrier.h>
 #include <asm/byteorder.h>
 
@@ -26,6 +27,7 @@
 #define tz_store_release(p, v)	smp_store_release(p, v)
 #define tz_load_once(p)		READ_ONCE(*(p))
 #define tz_store_once(p, v)	WRITE_ONCE(*(p), v)
+#define tz_exchange(p, v)	xchg(p, v)
 #define tz_assert(cond)		((void)WARN_ON_ONCE(!(cond)))
 #define tz_likely(x)		likely(x)
 #define tz_unlikely(x)		unlikely(x)
@@ -55,6 +57,8 @@ typedef int64_t s64;
 #define tz_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define tz_load_once(p)		__atomic_load_n(p, __ATOMIC_RELAXED)
 #define tz_store_once(p, v)	__atomic_store_n(p, v, __ATOMIC_RELAXED)
+/* Exchange; a full barrier on both sides. */
+#define tz_exchange(p, v)	__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
 #define tz_assert(cond)		assert(cond)
 #define tz_min(a, b)			\
 	({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ < b_ ? a_ : b_; })

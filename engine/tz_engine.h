@@ -57,8 +57,6 @@ bool tz_sgl_write(struct tz_qp *qp, struct tz_sgl *sgl, const u8 *src,
 void tz_tx_reset(struct tz_qp *qp);
 /* Drop all PDUs of which no byte was taken. */
 void tz_tx_cut(struct tz_qp *qp);
-/* The peer has executed all before @ack_msn: what was lent for it is free. */
-void tz_tx_acked(struct tz_qp *qp, u32 ack_msn);
 /* Room for one more PDU of any kind? */
 bool tz_tx_room(const struct tz_qp *qp);
 /* Append bytes; append the next @bytes of @src, copied or by reference. */
@@ -113,6 +111,7 @@ void tz_rsp_fill_ack(struct tz_qp *qp, u64 now);
 /* A request of this side is about to carry the ACK, if one is owed. */
 void tz_rsp_note_ride(struct tz_qp *qp, u64 now);
 void tz_rsp_flush(struct tz_qp *qp);
+void tz_rsp_want_doorbell(struct tz_qp *qp, bool want);
 
 /* ---- tz_qp.c ------------------------------------------------------------ */
 

@@ -301,6 +301,7 @@ struct tz_rsp {
 	u8 op;			/* of the current message */
 	bool in_msg;		/* between first and last PDU of a message */
 	bool have_rwqe;
+	bool doorbell;		/* posts to the receive queue are to ring */
 	bool dropping;		/* RNR NAK sent, waiting for expect_msn again */
 	bool nak_queued;	/* fatal NAK queued: execute nothing more */
 	bool delayed;		/* the owed ACK waits for a PDU to ride on */
@@ -350,24 +351,10 @@ struct tz_txseg {
 };
 
 #define TZ_TX_SEGS	64u
-#define TZ_TX_LENT	32u
-
-/* Bytes of buf before @end are in use until @msn is acknowledged past. */
-struct tz_lent {
-	u32 end;
-	u32 msn;
-};
-
-/*
- * Of buf, [free, head) was taken by reference and is still in use, [head, tail)
- * is to be sent. All three are free-running.
- */
 struct tz_tx {
 	u8 *buf;
 	u32 size;
-	u32 free, head, tail;
-	struct tz_lent lent[TZ_TX_LENT];
-	u32 num_lent;
+	u32 head, tail;		/* free-running, of buf */
 	struct tz_txseg seg[TZ_TX_SEGS];
 	u32 seg_head, seg_tail;
 	u32 seg_pos;		/* bytes of the first segment already taken */
@@ -445,21 +432,12 @@ int tz_qp_tx_peek(struct tz_qp *qp, struct tz_vec *vec, int max);
 void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now);
 
 /*
- * How many of the next bytes may be taken by reference, that is, handed to the
- * network without a copy of buf's and the regions' bytes: a prefix that ends
- * with a request's payload. The peer's acknowledgement of the requests is what
- * ends the use. 0 if there are answers among them, which nobody acknowledges.
+ * Of how many of the next bytes may the regions' part be sent without a copy: a
+ * prefix that ends with a request's payload. Its memory is the work requests'
+ * until the peer acknowledges them. 0 if there are answers among them, which
+ * nobody acknowledges.
  */
 u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp);
-
-/* As tx_done, but by reference: at most tx_ref_bytes(). */
-void tz_qp_tx_done_ref(struct tz_qp *qp, u32 bytes, u64 now);
-
-/* Is memory still in use by reference? Then close only after the peer has. */
-static inline bool tz_qp_tx_lent(const struct tz_qp *qp)
-{
-	return qp->tx.num_lent != 0;
-}
 
 /* Owed ACKs become due now; before closing, and when delaying is pointless. */
 void tz_qp_ack_now(struct tz_qp *qp);

@@ -146,7 +146,6 @@ bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
 	req->progress_ns = now;
 	req->rnr_left = qp->attr.rnr_retry;
 	qp->acquainted = true;
-	tz_tx_acked(qp, ack_msn);
 	tz_req_retire(qp);
 	return true;
 }

@@ -21,12 +21,28 @@ void tz_rsp_reset(struct tz_qp *qp)
 	rsp->rq.ring = qp->init.rq;
 	rsp->rq.max_sge = qp->init.rq_max_sge;
 	if (rsp->rq.ring.depth) {
+		tz_store_once(&rsp->rq.ring.hdr->flags, 0u);
 		rsp->rq.cons = tz_load_acquire(&rsp->rq.ring.hdr->prod);
 		tz_store_release(&rsp->rq.ring.hdr->cons, rsp->rq.cons);
 	}
 }
 
 /* ---- receive work requests ---------------------------------------------- */
+
+/*
+ * From now on, or no longer, posts to the receive queue ring the doorbell. Pairs
+ * with the poster's full barrier between its index and its look at the flag:
+ * who takes from the queue after this sees the post, or the poster sees this.
+ */
+void tz_rsp_want_doorbell(struct tz_qp *qp, bool want)
+{
+	struct tz_ring *ring = &qp->rsp.rq.ring;
+
+	if (ring->depth && qp->rsp.doorbell != want)
+		tz_exchange(&ring->hdr->flags,
+			    want ? TCPZC_RING_NEED_WAKEUP : 0);
+	qp->rsp.doorbell = want;
+}
 
 static bool tz_rsp_take_rwqe(struct tz_qp *qp)
 {
@@ -75,6 +91,7 @@ void tz_rsp_flush(struct tz_qp *qp)
 	tz_sgl_reset(qp, &rsp->dst);
 	rsp->in_msg = false;
 	rsp->stall_until = 0;
+	tz_rsp_want_doorbell(qp, true);
 	if (rsp->have_rwqe)
 		tz_rsp_complete(qp, TCPZC_WC_WR_FLUSH_ERR);
 	while (!qp->init.has_srq && tz_rsp_take_rwqe(qp))
@@ -89,6 +106,14 @@ static void tz_rsp_queue(struct tz_qp *qp, const struct tz_resp *resp)
 
 	tz_assert(rsp->resp_tail - rsp->resp_head < TZ_RESP_SLOTS);
 	rsp->resp[rsp->resp_tail++ & (TZ_RESP_SLOTS - 1)] = *resp;
+}
+
+/* A peer that does not wait for its RNR NAK gets no second one for it. */
+static bool tz_rsp_nak_waits(const struct tz_rsp *rsp)
+{
+	return rsp->resp_head != rsp->resp_tail &&
+	       rsp->resp[(rsp->resp_tail - 1) & (TZ_RESP_SLOTS - 1)].kind ==
+		       TZ_RESP_NAK;
 }
 
 static void tz_rsp_queue_nak(struct tz_qp *qp, enum tz_nak_code code)
@@ -135,7 +160,8 @@ static void tz_rsp_not_ready(struct tz_qp *qp)
 {
 	struct tz_rsp *rsp = &qp->rsp;
 
-	tz_rsp_queue_nak(qp, TZ_NAK_RNR);
+	if (!tz_rsp_nak_waits(rsp))
+		tz_rsp_queue_nak(qp, TZ_NAK_RNR);
 	rsp->dropping = true;
 	rsp->in_msg = false;
 	rsp->offset = 0;
@@ -156,13 +182,23 @@ static enum tz_verdict tz_rsp_no_rwqe(struct tz_qp *qp, u64 now)
 	if (!rsp->stall_until && qp->init.rnr_stall_ns) {
 		rsp->stall_until = now + qp->init.rnr_stall_ns;
 		qp->stats.rnr_stalls++;
+		tz_rsp_want_doorbell(qp, true);
+		/* the caller looks once more, now that posts ring */
 		return TZ_STALL;
 	}
 	if (now < rsp->stall_until)
 		return TZ_STALL;
+	tz_rsp_want_doorbell(qp, false);
 	tz_rsp_not_ready(qp);
 	qp->rx.dst = NULL;
 	return TZ_PLACE;
+}
+
+/* There was one, perhaps after a wait. */
+static void tz_rsp_ready(struct tz_qp *qp)
+{
+	qp->rsp.stall_until = 0;
+	tz_rsp_want_doorbell(qp, false);
 }
 
 /* ---- SEND and WRITE ----------------------------------------------------- */
@@ -211,7 +247,7 @@ static enum tz_verdict tz_rsp_send(struct tz_qp *qp, u64 now)
 	if (!rsp->in_msg) {
 		if (!tz_rsp_take_rwqe(qp))
 			return tz_rsp_no_rwqe(qp, now);
-		rsp->stall_until = 0;
+		tz_rsp_ready(qp);
 		tz_rsp_open_msg(qp);
 		tz_sgl_reset(qp, &rsp->dst);
 		if (rsp->rwqe.bad)
@@ -251,7 +287,7 @@ static enum tz_verdict tz_rsp_write(struct tz_qp *qp, u64 now)
 	/* Immediate data comes with the last PDU and takes a receive. */
 	if ((h->h.flags & TZ_PDU_F_IMM) && !tz_rsp_take_rwqe(qp))
 		return tz_rsp_no_rwqe(qp, now);
-	rsp->stall_until = 0;
+	tz_rsp_ready(qp);
 	if (!rsp->in_msg)
 		tz_rsp_open_msg(qp);
 	qp->rx.dst = &rsp->dst;

@@ -217,6 +217,7 @@ static bool tz_rx_take_header(struct tz_qp *qp, u64 now)
 	}
 	if (rx->state != TZ_RX_DEAD)
 		tz_rx_follow(qp, tz_rx_header(qp, now));
+	/* A stall ends at once if a receive was posted meanwhile. */
 	return true;
 }
 

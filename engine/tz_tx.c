@@ -30,10 +30,8 @@ void tz_tx_reset(struct tz_qp *qp)
 
 	for (; tx->seg_head != tx->seg_tail; tx->seg_head++)
 		tz_tx_unref(qp, tz_tx_seg(tx, tx->seg_head));
-	tx->free = 0;
 	tx->head = 0;
 	tx->tail = 0;
-	tx->num_lent = 0;
 	tx->seg_head = 0;
 	tx->seg_tail = 0;
 	tx->seg_pos = 0;
@@ -79,7 +77,7 @@ bool tz_tx_room(const struct tz_qp *qp)
 		copied = qp->init.sq_max_inline;
 	return tx->queued < TZ_TX_QUEUE_BYTES &&
 	       tx->seg_tail - tx->seg_head <= TZ_TX_SEGS - TCPZC_MAX_SGE - 1 &&
-	       tx->size - (tx->tail - tx->free) >= TZ_MAX_HDR_BYTES + copied;
+	       tx->size - (tx->tail - tx->head) >= TZ_MAX_HDR_BYTES + copied;
 }
 
 /* The segment to which copied bytes are appended. */
@@ -106,7 +104,7 @@ static u8 *tz_tx_reserve(struct tz_tx *tx, u32 *len)
 {
 	u32 at = tx->tail & (tx->size - 1);
 
-	tz_assert(tx->size - (tx->tail - tx->free) >= *len);
+	tz_assert(tx->size - (tx->tail - tx->head) >= *len);
 	*len = tz_min(*len, tx->size - at);
 	tx->tail += *len;
 	tx->queued += *len;
@@ -337,7 +335,7 @@ static void tz_tx_take(struct tz_qp *qp, u32 n)
 	tx->seg_pos = 0;
 }
 
-static void tz_tx_advance(struct tz_qp *qp, u32 bytes, u64 now)
+void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
 {
 	struct tz_tx *tx = &qp->tx;
 
@@ -361,13 +359,6 @@ static void tz_tx_advance(struct tz_qp *qp, u32 bytes, u64 now)
 	}
 }
 
-void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
-{
-	tz_tx_advance(qp, bytes, now);
-	if (!qp->tx.num_lent)
-		qp->tx.free = qp->tx.head;
-}
-
 u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp)
 {
 	const struct tz_tx *tx = &qp->tx;
@@ -387,35 +378,4 @@ u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp)
 			last_ref = bytes;
 	}
 	return last_ref;
-}
-
-void tz_qp_tx_done_ref(struct tz_qp *qp, u32 bytes, u64 now)
-{
-	struct tz_tx *tx = &qp->tx;
-	struct tz_lent *lent;
-
-	tz_tx_advance(qp, bytes, now);
-	if (tx->num_lent == TZ_TX_LENT)
-		lent = &tx->lent[TZ_TX_LENT - 1];
-	else
-		lent = &tx->lent[tx->num_lent++];
-	lent->end = tx->head;
-	lent->msn = qp->req.next_msn;
-}
-
-void tz_tx_acked(struct tz_qp *qp, u32 ack_msn)
-{
-	struct tz_tx *tx = &qp->tx;
-	u32 i, n = 0;
-
-	while (n < tx->num_lent && !tz_msn_before(ack_msn, tx->lent[n].msn))
-		n++;
-	if (!n)
-		return;
-	tx->free = tx->lent[n - 1].end;
-	tx->num_lent -= n;
-	for (i = 0; i < tx->num_lent; i++)
-		tx->lent[i] = tx->lent[i + n];
-	if (!tx->num_lent)
-		tx->free = tx->head;
 }

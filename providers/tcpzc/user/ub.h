@@ -100,7 +100,7 @@ struct ub_cq {
 	struct list_node polled_node;	/* ub_context.polled */
 	pthread_mutex_t push_lock;	/* producer side of the ring */
 	u32 prod;
-	u32 armed;			/* UB_ARM_* */
+	atomic_uint armed;		/* UB_ARM_* */
 	bool overrun;
 	int channel_wfd;		/* non-blocking; -1 */
 	int channel_rfd;		/* for purging; -1 */
@@ -110,13 +110,13 @@ struct ub_cq {
 	pthread_mutex_t drive_lock;
 	struct list_head qps;		/* struct ub_cqlink */
 	u32 num_qps;
-	int epfd;			/* claimed sockets of many QPs; -1 */
+	atomic_int epfd;		/* claimed sockets of many QPs; -1 */
 	_Atomic(struct ub_qp *) dirty;	/* QPs with posts held back */
 	atomic_bool polled;		/* claimed by the polling thread */
 	atomic_uint polls;		/* empty polls, counting on */
 	u32 seen_polls;			/* by the progress thread */
-	u32 spin;			/* empty polls since arming */
-	u32 claim_after;		/* so many; grows when it was wrong */
+	atomic_uint spin;		/* empty polls since arming */
+	atomic_uint claim_after;	/* so many; grows when it was wrong */
 	u32 ticks;			/* since claimed */
 	u32 idle_ticks;			/* of the last ones, without a poll */
 	clockid_t poller_clock;		/* CPU time of the thread that claimed */
@@ -171,6 +171,9 @@ struct ub_conn {
 	bool rx_idle;			/* the socket was empty just now */
 	int pipe[2];			/* for sending by reference; -1 */
 	u32 pipe_bytes;			/* in it, before anything else */
+	u8 *hdrs;			/* pages for headers, given away when full */
+	u32 hdrs_used;
+	bool by_reference;		/* packets may refer to regions' pages */
 	bool no_pipe;			/* could not be had */
 	bool said_all;			/* shut down, waiting for the peer's end */
 	u64 rx_after;			/* polling: do not read again before */
@@ -203,6 +206,7 @@ struct ub_listener {
 	struct list_node node;
 	int fd;
 	u16 port;
+	u64 resume_at;			/* not accepting until then; 0: accepting */
 	u32 next;			/* where to look for a free number */
 	u32 used;
 	struct ub_qp *qps[UB_QPS_PER_PORT];
@@ -257,7 +261,8 @@ struct ub_context {
 	u64 served_bytes;		/* received by the progress thread */
 	atomic_uint verbs_calls;	/* posts and empty polls, counting on */
 	atomic_bool stop;
-	_Atomic u64 wake_at;		/* when the progress thread wakes; 0: sleeps */
+	_Atomic u64 wake_at;		/* earliest deadline the thread knows of */
+	atomic_bool rescan;		/* it is to look at all of them again */
 	atomic_uint num_polled;
 	u32 fork_gen;			/* of the process that opened it */
 };
@@ -423,12 +428,10 @@ enum ub_io {
 };
 
 /* Put large pieces of what is to be sent into the pipe; false: copy it. */
-bool ub_splice_fill(struct ub_qp *qp, const struct iovec *iov, int n, u64 now);
+bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now);
 /* Move the pipe's content to the socket. */
 enum ub_io ub_splice_flush(struct ub_conn *c);
 void ub_splice_close(struct ub_conn *c);
-/* The engine's buffer is about to be used for another stream. */
-void ub_splice_forget(struct ub_qp *qp);
 
 /* ---- ub_conn.c ---------------------------------------------------------- */
 
@@ -456,7 +459,7 @@ void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events);
 u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp);
 void ub_listen_del(struct ub_context *ctx, u32 qpn);
 void ub_listen_close_all(struct ub_context *ctx);
-/* Close connections that are too slow; returns when to look again, or 0. */
+/* Close connections that are too slow, accept again; returns when to look again, or 0. */
 u64 ub_listen_expire(struct ub_context *ctx, u64 now);
 
 /* ---- ub_sock.c ---------------------------------------------------------- */

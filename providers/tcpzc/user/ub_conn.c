@@ -54,7 +54,6 @@ static void ub_conn_hang_up(struct ub_qp *qp)
 	if (c->state == UB_CONN_UP && rfd == wfd)
 		ub_conn_drain(rfd);
 	ub_splice_close(c);
-	ub_splice_forget(qp);
 	c->said_all = false;
 	c->rfd = -1;
 	c->wfd = -1;
@@ -97,7 +96,7 @@ void ub_conn_finish(struct ub_qp *qp, u64 now)
 {
 	struct ub_conn *c = &qp->conn;
 
-	if (!qp->eng.draining || !tz_qp_tx_lent(&qp->eng)) {
+	if (!qp->eng.draining || !c->by_reference) {
 		ub_conn_lost(qp, now);
 		return;
 	}
@@ -220,14 +219,28 @@ void ub_conn_offer(struct ub_qp *qp, int fd, const struct tz_hello *hello,
 	}
 }
 
+/* The dialing side says nothing after its hello: what can be read is the end. */
+static bool ub_conn_hung_up(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+	       errno != EAGAIN;
+}
+
+/* The newest first: the peer may have tried, reset its QP, and tried again. */
 static void ub_conn_accept_parked(struct ub_qp *qp, u64 now)
 {
 	struct ub_conn *c = &qp->conn;
-	u32 i, n = c->num_parked;
 
-	c->num_parked = 0;
-	for (i = 0; i < n; i++)
-		ub_conn_accept(qp, c->parked[i].fd, &c->parked[i].hello, now);
+	while (c->num_parked) {
+		struct ub_parked *p = &c->parked[--c->num_parked];
+
+		if (ub_conn_hung_up(p->fd))
+			close(p->fd);
+		else
+			ub_conn_accept(qp, p->fd, &p->hello, now);
+	}
 }
 
 /* ---- dialing ------------------------------------------------------------ */

@@ -136,6 +136,8 @@ void ub_cq_push(struct ub_cq *cq, const struct tcpzc_cqe *cqe)
 		memcpy(ring->slots + (size_t)(cq->prod & (ring->depth - 1)) *
 				     sizeof(*cqe), cqe, sizeof(*cqe));
 		tz_store_release(&ring->hdr->prod, ++cq->prod);
+		if (cq->event_owed)
+			ub_event_comp(cq);
 		if (cq->armed == UB_ARM_ANY ||
 		    (cq->armed == UB_ARM_SOLICITED && solicited)) {
 			cq->armed = UB_ARM_NONE;
@@ -212,7 +214,7 @@ static void ub_cq_unclaim(struct ub_context *ctx, struct ub_cq *cq)
 
 	if (ran >= UB_TICK_NS && cq->ticks < UB_CLAIM_TICKS &&
 	    cq->claim_after < UB_CLAIM_AFTER_MAX)
-		cq->claim_after *= 4;
+		atomic_store(&cq->claim_after, 4 * cq->claim_after);
 	ub_cq_release(ctx, cq);
 }
 
@@ -370,7 +372,8 @@ void ub_drive_cq(struct tcpzc_cq *base)
 	atomic_fetch_add_explicit(&cq->polls, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&ctx->verbs_calls, 1, memory_order_relaxed);
 	if (!atomic_load_explicit(&cq->polled, memory_order_relaxed) &&
-	    ++cq->spin >= cq->claim_after && cq->armed == UB_ARM_NONE)
+	    atomic_fetch_add_explicit(&cq->spin, 1, memory_order_relaxed) >=
+	    cq->claim_after && cq->armed == UB_ARM_NONE)
 		ub_cq_claim(ctx, cq);
 	if (pthread_mutex_trylock(&cq->drive_lock))
 		return;

@@ -18,6 +18,7 @@
 #include "ub.h"
 
 #define UB_BACKLOG	1024
+#define UB_LISTEN_PAUSE_NS 100000000ull
 #define UB_ACCEPTS	64	/* per turn */
 
 /* ---- pending connections ------------------------------------------------ */
@@ -122,24 +123,36 @@ static void ub_pending_add(struct ub_context *ctx, int fd, u64 now)
 	ctx->num_pending++;
 }
 
-u64 ub_listen_expire(struct ub_context *ctx, u64 now)
-{
-	struct ub_pending *p;
-	u64 next = 0;
+/* ---- listening sockets -------------------------------------------------- */
 
-	pthread_mutex_lock(&ctx->lock);
-	while ((p = list_top(&ctx->pendings, struct ub_pending, node))) {
-		if (now < p->deadline && ctx->num_pending <= UB_MAX_PENDING) {
-			next = p->deadline;
-			break;
-		}
-		ub_pending_free(ctx, p, true);
-	}
-	pthread_mutex_unlock(&ctx->lock);
-	return next;
+/* No descriptors or no memory: connections wait in the kernel's queue. */
+static void ub_listen_pause(struct ub_context *ctx, struct ub_listener *l,
+			    u64 now)
+{
+	epoll_ctl(ctx->epfd, EPOLL_CTL_DEL, l->fd, NULL);
+	l->resume_at = now + UB_LISTEN_PAUSE_NS;
 }
 
-/* ---- listening sockets -------------------------------------------------- */
+/* ctx->lock is held. Returns the earliest time to look again, or 0. */
+static u64 ub_listen_resume(struct ub_context *ctx, u64 now)
+{
+	struct ub_listener *l;
+	u64 next = 0;
+
+	list_for_each(&ctx->listeners, l, node) {
+		if (!l->resume_at)
+			continue;
+		if (now >= l->resume_at) {
+			if (ub_watch_fd(ctx, l->fd, &l->ufd, EPOLLIN))
+				l->resume_at = now + UB_LISTEN_PAUSE_NS;
+			else
+				l->resume_at = 0;
+		}
+		if (l->resume_at && (!next || l->resume_at < next))
+			next = l->resume_at;
+	}
+	return next;
+}
 
 static void ub_listen_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events)
 {
@@ -151,8 +164,12 @@ static void ub_listen_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 event
 	for (i = 0; i < UB_ACCEPTS; i++) {
 		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd < 0)
+		if (fd < 0) {
+			if (errno != EAGAIN && errno != ECONNABORTED &&
+			    errno != EINTR)
+				ub_listen_pause(ctx, l, now);
 			break;
+		}
 		pthread_mutex_lock(&ctx->lock);
 		ub_pending_add(ctx, fd, now);
 		pthread_mutex_unlock(&ctx->lock);
@@ -281,4 +298,23 @@ void ub_listen_close_all(struct ub_context *ctx)
 		close(l->fd);
 		free(l);
 	}
+}
+
+u64 ub_listen_expire(struct ub_context *ctx, u64 now)
+{
+	struct ub_pending *p;
+	u64 next;
+
+	pthread_mutex_lock(&ctx->lock);
+	next = ub_listen_resume(ctx, now);
+	while ((p = list_top(&ctx->pendings, struct ub_pending, node))) {
+		if (now < p->deadline && ctx->num_pending <= UB_MAX_PENDING) {
+			if (!next || p->deadline < next)
+				next = p->deadline;
+			break;
+		}
+		ub_pending_free(ctx, p, true);
+	}
+	pthread_mutex_unlock(&ctx->lock);
+	return next;
 }

@@ -164,7 +164,8 @@ static void ub_mr_change(struct ub_mr *mr, int flags, struct tcpzc_pd *pd,
 {
 	if (flags & IBV_REREG_MR_CHANGE_TRANSLATION) {
 		mr->addr = addr;
-		mr->tz.iova = (uintptr_t)addr;
+		mr->tz.iova = mr->base.vmr.access & IBV_ACCESS_ZERO_BASED ?
+				      0 : (uintptr_t)addr;
 		mr->tz.len = len;
 	}
 	if (flags & IBV_REREG_MR_CHANGE_ACCESS)

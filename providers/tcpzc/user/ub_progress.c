@@ -28,15 +28,18 @@ int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events)
 void ub_progress_wake(struct ub_context *ctx)
 {
 	u64 one = 1;
-	ssize_t n = write(ctx->wake_fd, &one, sizeof(one));
+	ssize_t n;
 
+	atomic_store(&ctx->rescan, true);
+	n = write(ctx->wake_fd, &one, sizeof(one));
 	(void)n;	/* full means that it will wake anyway */
 }
 
 /*
- * The thread publishes when it will wake before it looks at the deadlines one
- * last time; a deadline is stored before this is called. So either the thread
- * sees the deadline, or this sees the time, which is too late, and wakes it.
+ * The thread sets wake_at to "never" before it looks at all deadlines and to
+ * the earliest one afterwards; a deadline is stored before this is called. So
+ * either the thread sees the deadline, or this sees that it comes earlier than
+ * what the thread knows of.
  */
 void ub_progress_by(struct ub_context *ctx, u64 at)
 {
@@ -93,11 +96,13 @@ static u64 ub_progress_deadlines(struct ub_context *ctx, u64 now)
 	return next;
 }
 
+/* The deadlines of claimed QPs are looked at with every tick, too. */
 static void ub_progress_tick(struct ub_context *ctx)
 {
 	pthread_mutex_lock(&ctx->lock);
 	ub_cq_tick(ctx);
 	pthread_mutex_unlock(&ctx->lock);
+	atomic_store(&ctx->rescan, true);
 }
 
 static int ub_epoll_wait_ns(int epfd, struct epoll_event *ev, int max, u64 ns)
@@ -133,13 +138,16 @@ static u64 ub_progress_plan(struct ub_context *ctx, u64 *tick_at)
 		*tick_at = 0;
 	}
 	expire = ub_listen_expire(ctx, now);
-	atomic_store(&ctx->wake_at, UB_NEVER);
-	next = ub_progress_deadlines(ctx, now);
+	next = atomic_load(&ctx->wake_at);
+	if (atomic_exchange(&ctx->rescan, false) || now >= next) {
+		atomic_store(&ctx->wake_at, UB_NEVER);
+		next = ub_progress_deadlines(ctx, now);
+		atomic_store(&ctx->wake_at, next);
+	}
 	if (expire && expire < next)
 		next = expire;
 	if (atomic_load(&ctx->num_polled) && *tick_at < next)
 		next = *tick_at;
-	atomic_store(&ctx->wake_at, next);
 	if (next == UB_NEVER)
 		return UB_NEVER;
 	now = ub_now();

@@ -91,7 +91,6 @@ static int ub_qp_alloc_mem(struct ub_qp *qp, struct tz_qp_init *init)
 	qp->mem_bytes = UB_TX_BUF_BYTES + UB_RX_BUF_BYTES + ub_ring_bytes(sq) +
 			ub_ring_bytes(rq) + sq->depth * sizeof(struct tz_swqe) +
 			8 * 64;
-	/* Pages of its own: see ub_splice_forget(). */
 	qp->mem = mmap(NULL, qp->mem_bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (qp->mem == MAP_FAILED) {

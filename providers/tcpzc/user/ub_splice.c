@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * ub_splice.c - sending without a copy: the pages of large payloads (and of the
- * headers between them) are put into a pipe by reference and moved from there
- * to the socket. The engine keeps headers, and the application its payload,
- * until the peer has acknowledged them.
+ * ub_splice.c - sending without a copy: the pages of large payloads are put
+ * into a pipe by reference and moved from there to the socket. They are the
+ * work requests' until the peer has acknowledged them.
+ *
+ * The headers between them are copied to pages that are written once and then
+ * given away: when the last one is full new pages take their place, and the
+ * old ones live as long as packets refer to them.
  *
  * What the pipe has taken is part of the stream: nothing else may be sent
  * before it is empty. Pipes are few (a user's pipes may hold 64 MiB in all by
@@ -21,10 +24,25 @@
 
 #define UB_PIPE_BYTES		(1 << 20)
 #define UB_MAX_PIPES		32
+#define UB_HDRS_BYTES		(256u << 10)
 /* With less, the calls cost more than the copy. */
 #define UB_SPLICE_BYTES		(192u << 10)
 
 static atomic_int ub_num_pipes;
+
+/* Put fresh pages where the used ones are. */
+static bool ub_hdrs_renew(struct ub_conn *c)
+{
+	void *p;
+
+	p = mmap(c->hdrs, UB_HDRS_BYTES, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | (c->hdrs ? MAP_FIXED : 0), -1, 0);
+	if (p == MAP_FAILED)
+		return false;
+	c->hdrs = p;
+	c->hdrs_used = 0;
+	return true;
+}
 
 static bool ub_pipe_open(struct ub_conn *c)
 {
@@ -37,7 +55,8 @@ static bool ub_pipe_open(struct ub_conn *c)
 		goto err_count;
 	if (pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK))
 		goto err_count;
-	if (fcntl(c->pipe[1], F_SETPIPE_SZ, UB_PIPE_BYTES) < UB_PIPE_BYTES)
+	if (fcntl(c->pipe[1], F_SETPIPE_SZ, UB_PIPE_BYTES) < UB_PIPE_BYTES ||
+	    !ub_hdrs_renew(c))
 		goto err_pipe;
 	c->no_pipe = false;
 	return true;
@@ -57,40 +76,45 @@ void ub_splice_close(struct ub_conn *c)
 	if (c->pipe[0] >= 0) {
 		close(c->pipe[0]);
 		close(c->pipe[1]);
+		munmap(c->hdrs, UB_HDRS_BYTES);
 		atomic_fetch_sub(&ub_num_pipes, 1);
 	}
 	c->pipe[0] = -1;
 	c->pipe[1] = -1;
 	c->pipe_bytes = 0;
+	c->hdrs = NULL;
 	c->no_pipe = false;
+	c->by_reference = false;
 }
 
 /*
- * Packets on their way may still refer to the headers' pages, whose content
- * must not change for them: leave those pages to the packets, take new ones.
+ * The first @bytes of @vec: the regions' bytes as they are, the others copied
+ * to pages to be given away. Returns the number of pieces, 0 if it cannot be.
  */
-void ub_splice_forget(struct ub_qp *qp)
-{
-	if (tz_qp_tx_lent(&qp->eng))
-		madvise(qp->eng.tx.buf, qp->eng.tx.size, MADV_DONTNEED);
-}
-
-/* Leave out what is after the first @bytes. */
-static int ub_cut_iov(struct iovec *iov, int n, size_t bytes)
+static int ub_splice_iov(struct ub_conn *c, const struct tz_vec *vec, int n,
+			 u32 bytes, struct iovec *iov)
 {
 	int i;
 
-	for (i = 0; i < n; i++) {
-		if (iov[i].iov_len >= bytes) {
-			iov[i].iov_len = bytes;
-			return i + 1;
+	for (i = 0; i < n && bytes; i++) {
+		u32 len = tz_min(vec[i].len, bytes);
+
+		iov[i].iov_len = len;
+		bytes -= len;
+		if (vec[i].mr) {
+			iov[i].iov_base = ub_mr_of(vec[i].mr)->addr + vec[i].off;
+			continue;
 		}
-		bytes -= iov[i].iov_len;
+		if (len > UB_HDRS_BYTES - c->hdrs_used)
+			return 0;
+		iov[i].iov_base = c->hdrs + c->hdrs_used;
+		memcpy(iov[i].iov_base, vec[i].ptr, len);
+		c->hdrs_used += len;
 	}
-	return n;
+	return i;
 }
 
-bool ub_splice_fill(struct ub_qp *qp, const struct iovec *from, int n, u64 now)
+bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now)
 {
 	struct ub_conn *c = &qp->conn;
 	u32 bytes = tz_qp_tx_ref_bytes(&qp->eng);
@@ -99,13 +123,15 @@ bool ub_splice_fill(struct ub_qp *qp, const struct iovec *from, int n, u64 now)
 
 	if (bytes < UB_SPLICE_BYTES || c->rfd != c->wfd || !ub_pipe_open(c))
 		return false;
-	memcpy(iov, from, n * sizeof(*iov));
-	n = ub_cut_iov(iov, n, bytes);
-	took = vmsplice(c->pipe[1], iov, n, SPLICE_F_NONBLOCK);
+	if (UB_HDRS_BYTES - c->hdrs_used < qp->eng.tx.size && !ub_hdrs_renew(c))
+		return false;
+	n = ub_splice_iov(c, vec, n, bytes, iov);
+	took = n ? vmsplice(c->pipe[1], iov, n, SPLICE_F_NONBLOCK) : 0;
 	if (took <= 0)
 		return false;	/* the copying way will see what is wrong */
 	c->pipe_bytes += took;
-	tz_qp_tx_done_ref(&qp->eng, took, now);
+	c->by_reference = true;
+	tz_qp_tx_done(&qp->eng, took, now);
 	return true;
 }
 

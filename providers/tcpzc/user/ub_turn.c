@@ -234,11 +234,12 @@ static enum ub_io ub_tx_batch(struct ub_qp *qp, const struct tz_vec *vec, int n,
 {
 	struct iovec iov[UB_IOV];
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
-	size_t want = ub_fill_iov(vec, n, iov);
+	size_t want;
 	ssize_t sent;
 
-	if (ub_splice_fill(qp, iov, n, now))
+	if (ub_splice_fill(qp, vec, n, now))
 		return UB_IO_OK;
+	want = ub_fill_iov(vec, n, iov);
 	sent = sendmsg(qp->conn.wfd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent >= 0) {
 		tz_qp_tx_done(&qp->eng, sent, now);
@@ -298,6 +299,8 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 {
 	u64 at;
 
+	if (!tz_qp_outstanding(&qp->eng))
+		qp->conn.by_reference = false;
 	if (qp->conn.state == UB_CONN_UP && qp->eng.closing && !ub_tx_left(qp))
 		ub_conn_finish(qp, now);
 	at = tz_qp_deadline(&qp->eng);
@@ -411,15 +414,16 @@ void ub_ring_sq(struct tcpzc_qp *base)
 	ub_turn_unlock(qp);
 }
 
-/* Only a QP that waits for a receive, or flushes, has to hear of one. */
+/* Only a QP that waits for a receive, or flushes, wants to hear of one. */
 void ub_ring_rq(struct tcpzc_qp *base)
 {
 	struct ub_qp *qp = (struct ub_qp *)base;
 
 	if (ub_forked(qp->ctx))
 		return;
-	if (__atomic_load_n(&qp->eng.state, __ATOMIC_RELAXED) != TZ_ERR &&
-	    __atomic_load_n(&qp->eng.rx.state, __ATOMIC_RELAXED) != TZ_RX_STALL)
+	/* A full barrier, as tz_rsp_want_doorbell() asks for. */
+	if (!(__atomic_fetch_or(&base->rq.hdr->flags, 0, __ATOMIC_SEQ_CST) &
+	      TCPZC_RING_NEED_WAKEUP))
 		return;
 	if (!ub_turn_try_or_note(qp))
 		return;
