@@ -144,6 +144,8 @@ void fuzz_close(struct fuzz *f)
 
 	if (f->q.qp.state != TZ_ERR)
 		tz_qp_modify(&f->q.qp, &attr, TZ_QP_STATE, f->now);
+	if (f->q.qp.conn == TZ_CONN_UP)
+		tz_qp_disconnected(&f->q.qp, f->now);
 	tz_qp_kick(&f->q.qp, f->now);
 	BED_CHECK((f->flags & FUZZ_F_SRQ) || f->done_recv == f->next_recv,
 		  "%u of %u receives completed", f->done_recv, f->next_recv);

@@ -239,15 +239,13 @@ static void app_scribble(struct sim_host *h, const struct sim_msg *m)
 	}
 }
 
-void app_release(struct sim_qp *q, struct sim_msg *m, bool good)
+void app_release(struct sim_qp *q, struct sim_msg *m)
 {
 	struct sim_host *h = q->host;
 
 	if (!(m->flags & TCPZC_WQE_F_INLINE)) {
 		app_use(h, m, -1);
-		/* after a flush TCP may still refer to it */
-		if (good || !q->sim->cfg.zero_copy)
-			app_scribble(h, m);
+		app_scribble(h, m);
 	}
 	if (m->cell >= 0)
 		q->dst_use[m->cell]--;
@@ -811,7 +809,9 @@ static void app_post_recv(struct sim_qp *q)
 	else
 		ok = bed_post_srq(q->rq->srq, rv->wr_id, sge, n);
 	BED_CHECK(ok, "%s: receive ring is full", q->name);
-	q->dirty = true;
+	/* the doorbell is rung only if the engine asks for it */
+	if (!q->rq->owner || (q->b.rq_hdr->flags & TCPZC_RING_NEED_WAKEUP))
+		q->dirty = true;
 }
 
 /* A receive posted to an SRQ is news to all its QPs. */
@@ -824,7 +824,7 @@ static void app_recvs(struct sim_qp *q)
 	while (n-- && app_rq_room(q))
 		app_post_recv(q);
 	for (i = 0; i < s->num_qps; i++)
-		if (s->qp[i]->rq == q->rq)
+		if (s->qp[i]->rq == q->rq && !q->rq->owner)
 			s->qp[i]->dirty = true;
 }
 
@@ -900,7 +900,7 @@ void app_forget(struct sim_qp *q)
 
 	for (i = 0; i < q->num_msg; i++) {
 		if (i >= q->over)
-			app_release(q, q->msg[i], false);
+			app_release(q, q->msg[i]);
 		free(q->msg[i]->data);
 		free(q->msg[i]);
 	}

@@ -3,7 +3,8 @@
  * net.c - streams between queue pairs, and their beginning and end. A stream
  * keeps the order of bytes and nothing else: it cuts them anywhere, delays
  * them, stands still, ends. In zero-copy runs it keeps references and reads
- * the sender's memory as late as TCP may, when the bytes are delivered.
+ * the sender's memory as late as TCP may, when the bytes are delivered: the
+ * engine must not have completed the request, nor flushed it, by then.
  */
 #include "sim.h"
 
@@ -74,7 +75,9 @@ static void net_push_ref(struct sim *s, struct sim_pipe *p, const u8 *mem, u32 l
 		net_append(s, p, len)->ref = mem;
 }
 
-static void net_push_vec(struct sim_qp *q, const struct tz_vec *vec, u32 len)
+/* @ref: the stream may keep a reference to a region. */
+static void net_push_vec(struct sim_qp *q, const struct tz_vec *vec, u32 len,
+			 bool ref)
 {
 	struct sim_pipe *p = net_out(q);
 	struct bed_mr *mr = (struct bed_mr *)vec->mr;
@@ -87,7 +90,8 @@ static void net_push_vec(struct sim_qp *q, const struct tz_vec *vec, u32 len)
 	BED_CHECK(!mr->mr.dead, "tx_peek names dead region %u", mr->id);
 	BED_CHECK(vec->off + len <= mr->mr.len, "tx_peek leaves the region");
 	wire_bytes(q, mr->mem + vec->off, len);
-	if (q->sim->cfg.zero_copy)
+	q->by_reference |= ref;
+	if (ref)
 		net_push_ref(q->sim, p, mr->mem + vec->off, len);
 	else
 		net_push(q->sim, p, mr->mem + vec->off, len);
@@ -126,6 +130,19 @@ static void net_pull(struct sim_pipe *p, const struct tz_vec *vec, u32 len)
 	}
 }
 
+/* No bytes come any more after those in it; with @reset they are lost, too. */
+static void net_fin(struct sim *s, struct sim_pipe *p, bool reset)
+{
+	if (p->fin && !reset)
+		return;
+	if (reset)
+		net_drop(p);
+	p->fin = true;
+	p->fin_at = s->now + rng_below(&s->rng, s->cfg.delay_ns + 1);
+	if (!reset && p->fin_at < p->last_at)
+		p->fin_at = p->last_at;
+}
+
 /* ---- transmit ----------------------------------------------------------- */
 
 static int net_peek(struct sim_qp *q, struct tz_vec *vec)
@@ -153,34 +170,51 @@ static int net_peek(struct sim_qp *q, struct tz_vec *vec)
 
 bool net_can_tx(const struct sim_qp *q)
 {
-	if (q->hung_up || q->b.qp.conn != TZ_CONN_UP || q->tx_idle)
+	if (q->hung_up || q->said_all || q->b.qp.conn != TZ_CONN_UP || q->tx_idle)
 		return false;
 	return net_out(q)->bytes < q->sim->cfg.sockbuf &&
 	       net_out(q)->tail - net_out(q)->head < SIM_CHUNKS - NET_VECS;
 }
 
+/*
+ * What the engine asks for when it has said all. While something in flight
+ * refers to the application's memory only this half is closed: the peer closes
+ * its own when it has come to the end. The engine does not wait for ever; then
+ * what is in flight must be dropped, because it is the application's again.
+ */
 static void net_maybe_close(struct sim_qp *q)
 {
-	if (q->hung_up || !q->b.qp.closing || q->b.qp.conn != TZ_CONN_UP)
+	struct tz_qp *qp = &q->b.qp;
+
+	if (q->hung_up || !qp->closing || qp->conn != TZ_CONN_UP)
 		return;
 	/* only a stranger is hung up on without going to ERR */
-	BED_CHECK(q->b.qp.state == TZ_ERR || !q->peer || q->peer->loose,
-		  "%s: closes in state %u", q->name, q->b.qp.state);
+	BED_CHECK(qp->state == TZ_ERR || !q->peer || q->peer->loose,
+		  "%s: closes in state %u", q->name, qp->state);
 	q->may_lose = true;
-	if (!tz_qp_tx_pending(&q->b.qp))
-		net_hang_up(q, false);
+	if (tz_qp_tx_pending(qp))
+		return;
+	if (!qp->draining || !q->by_reference) {
+		net_hang_up(q, q->by_reference);
+	} else if (!q->said_all) {
+		TRACE(q, "closes its half of the connection");
+		q->said_all = true;
+		net_fin(q->sim, net_out(q), false);
+	}
 }
 
 void net_tx(struct sim_qp *q)
 {
 	struct sim *s = q->sim;
 	struct tz_vec vec[NET_VECS];
-	u32 room, done = 0;
+	u32 room, ref, done = 0;
 	int i, n;
 
 	sim_enter(q);
 	tz_qp_tx_fill(&q->b.qp, s->now);
 	n = net_peek(q, vec);
+	ref = s->cfg.zero_copy && rng_chance(&s->rng, 3, 4) ?
+		tz_qp_tx_ref_bytes(&q->b.qp) : 0;
 	room = s->cfg.sockbuf - net_out(q)->bytes;
 	if (rng_chance(&s->rng, 1, 4))
 		room = rng_range(&s->rng, 1, room);
@@ -188,7 +222,7 @@ void net_tx(struct sim_qp *q)
 		u32 len = tz_min(vec[i].len, room - done);
 
 		BED_CHECK(vec[i].len, "empty vector");
-		net_push_vec(q, &vec[i], len);
+		net_push_vec(q, &vec[i], len, done + len <= ref);
 		done += len;
 	}
 	if (done) {
@@ -229,6 +263,8 @@ static int net_want(struct sim_qp *q, struct tz_vec *vec)
 
 bool net_can_rx(const struct sim_qp *q)
 {
+	if (q->said_all && !q->hung_up && q->peer != q)
+		return net_in(q)->bytes;	/* to be thrown away */
 	if (q->hung_up || q->b.qp.conn != TZ_CONN_UP || q->rx_idle)
 		return false;
 	return net_arrived(q->sim, net_in(q)) > 0;
@@ -259,6 +295,10 @@ void net_rx(struct sim_qp *q)
 	u32 limit = net_arrived(s, net_in(q)), done;
 	int n;
 
+	if (q->said_all) {
+		net_drop(net_in(q));
+		return;
+	}
 	if (limit > s->cfg.chunk)
 		limit = s->cfg.chunk;
 	if (rng_chance(&s->rng, 1, 2))
@@ -278,17 +318,15 @@ void net_rx(struct sim_qp *q)
 	sim_leave(q);
 }
 
-/* ---- the end ------------------------------------------------------------ */
-
-static void net_fin(struct sim *s, struct sim_pipe *p, bool reset)
+/* After a timer: the engine may have stopped waiting for the peer. */
+void net_timer(struct sim_qp *q)
 {
-	if (reset)
-		net_drop(p);
-	p->fin = true;
-	p->fin_at = s->now + rng_below(&s->rng, s->cfg.delay_ns + 1);
-	if (!reset && p->fin_at < p->last_at)
-		p->fin_at = p->last_at;
+	if (q->said_all && !q->b.qp.draining)
+		net_hang_up(q, true);
+	net_maybe_close(q);
 }
+
+/* ---- the end ------------------------------------------------------------ */
 
 /* This side closes; with @reset what it sent may be lost. */
 void net_hang_up(struct sim_qp *q, bool reset)
@@ -299,7 +337,7 @@ void net_hang_up(struct sim_qp *q, bool reset)
 		return;
 	TRACE(q, reset ? "resets the connection" : "closes the connection");
 	q->hung_up = true;
-	net_fin(s, net_out(q), reset);
+	net_fin(s, net_out(q), reset || q->by_reference);
 	net_drop(net_in(q));
 	net_in(q)->deaf = true;
 	tz_qp_disconnected(&q->b.qp, s->now);
@@ -370,6 +408,8 @@ static void net_up(struct sim_qp *q, u32 max_pdu)
 {
 	sim_enter(q);
 	q->hung_up = false;
+	q->said_all = false;
+	q->by_reference = false;
 	TRACE(q, "connected, max_pdu %u", max_pdu);
 	tz_qp_connected(&q->b.qp, max_pdu, q->sim->now);
 	sim_wake(q);

@@ -472,6 +472,8 @@ static bool oracle_error_ok(struct sim_qp *q, struct sim_msg *m, u8 status)
 static void oracle_send_error(struct sim_qp *q, struct sim_msg *m, u8 status)
 {
 	if (status == TCPZC_WC_WR_FLUSH_ERR) {
+		BED_CHECK(q->b.qp.state == TZ_ERR, "%s: flushed in state %u",
+			  q->name, q->b.qp.state);
 		q->flushed = true;
 		return;
 	}
@@ -497,7 +499,7 @@ static struct sim_msg *oracle_retire(struct sim_qp *q, u64 wr_id)
 		BED_CHECK(!q->peer || q->loose || q->peer->loose || oracle_done(m),
 			  "%s: wr %llu retired too early", q->name, LL(m->wr_id));
 		m->over = true;
-		app_release(q, m, true);
+		app_release(q, m);
 	}
 	BED_CHECK(0, "%s: wr %llu completed twice or never posted", q->name,
 		  LL(wr_id));
@@ -524,7 +526,7 @@ static void oracle_send_cqe(struct sim_qp *q, const struct tcpzc_cqe *cqe)
 	}
 	m->over = true;
 	q->over++;
-	app_release(q, m, !cqe->status);
+	app_release(q, m);
 }
 
 static void hook_cqe(struct bed_qp *b, const struct tcpzc_cqe *cqe, bool recv)

@@ -348,10 +348,13 @@ static void sim_born(struct sim_qp *q)
 	q->why = 0;
 	q->may_lose = false;
 	q->was_err = false;
+	q->explained = false;
 	q->flushed = false;
 	q->recv_flushed = false;
 	q->dirty = false;
 	q->hung_up = false;
+	q->said_all = false;
+	q->by_reference = false;
 	q->sqd_until = 0;
 	q->think_until = 0;
 	memset(q->dst_use, 0, sizeof(q->dst_use));
@@ -465,13 +468,19 @@ void sim_leave(struct sim_qp *q)
 	struct tz_qp *qp = &q->b.qp;
 
 	s->cur = NULL;
-	if (qp->state != TZ_ERR || q->was_err)
+	if (qp->state != TZ_ERR)
+		return;
+	/* the completion that says why may come when the connection is over */
+	if (!q->explained && !qp->draining) {
+		BED_CHECK(q->why || q->hostile_ring || !q->peer || q->loose,
+			  "%s: ERR without reason", q->name);
+		q->explained = true;
+	}
+	if (q->was_err)
 		return;
 	TRACE(q, "is in ERR, why %x", q->why);
 	q->was_err = true;
 	s->sum_errors++;
-	BED_CHECK(q->why || q->hostile_ring || !q->peer || q->loose,
-		  "%s: ERR without reason", q->name);
 	q->may_lose = true;
 	if (q->peer)
 		q->peer->may_lose = true;
@@ -504,6 +513,7 @@ static void sim_timer(struct sim_qp *q)
 	sim_enter(q);
 	TRACE(q, "timer");
 	tz_qp_timer(&q->b.qp, q->sim->now);
+	net_timer(q);
 	q->tx_idle = false;
 	q->rx_idle = false;
 	at = tz_qp_deadline(&q->b.qp);
@@ -829,7 +839,7 @@ static void sim_retire_rest(struct sim_qp *q)
 			  oracle_executed(m), "%s: wr %llu retired too early",
 			  q->name, (unsigned long long)m->wr_id);
 		m->over = true;
-		app_release(q, m, true);
+		app_release(q, m);
 	}
 }
 
@@ -842,6 +852,7 @@ static void sim_end_qp(struct sim_qp *q)
 	if (q->b.qp.state != TZ_RESET && rng_chance(&s->rng, 2, 3)) {
 		if (q->b.qp.state != TZ_ERR)
 			sim_to_err(q);
+		sim_sever(q, true);
 		sim_kick(q);
 		sim_retire_rest(q);
 		oracle_check_end(q);

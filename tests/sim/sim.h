@@ -184,6 +184,8 @@ struct sim_qp {
 	/* scheduling */
 	bool tx_idle, rx_idle, timer_idle;
 	bool hung_up;		/* this side has closed or seen the end */
+	bool said_all;		/* ... or closed its half and waits for the peer */
+	bool by_reference;	/* the stream may refer to regions */
 
 	/* the model */
 	struct sim_msg **msg;
@@ -201,6 +203,7 @@ struct sim_qp {
 	u32 why;
 	bool may_lose;		/* the connection or the peer may be gone */
 	bool was_err;
+	bool explained;		/* ERR has a reason */
 	bool flushed;		/* a send ended with WR_FLUSH_ERR */
 	bool recv_flushed;	/* a receive did */
 	u32 base;		/* of the send ring, in this life */
@@ -323,6 +326,7 @@ bool net_can_rx(const struct sim_qp *q);
 void net_rx(struct sim_qp *q);
 bool net_eof_due(const struct sim_qp *q);
 void net_eof(struct sim_qp *q);
+void net_timer(struct sim_qp *q);
 void net_connect_step(struct sim *s, struct sim_conn *c);
 u64 net_next_event(const struct sim *s);
 void net_pipe_reset(struct sim_pipe *p);
@@ -336,7 +340,7 @@ bool app_can_act(const struct sim_qp *q);
 void app_act(struct sim_qp *q);
 bool app_finished(const struct sim_qp *q);
 void app_dereg(struct sim_host *h);
-void app_release(struct sim_qp *q, struct sim_msg *m, bool good);
+void app_release(struct sim_qp *q, struct sim_msg *m);
 void app_recv_release(struct sim_rq *rq, struct sim_recv *r);
 void app_forget(struct sim_qp *q);
 struct sim_mr *app_find_mr(struct sim_host *h, u32 off, u32 len, u32 access);
