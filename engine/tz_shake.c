@@ -96,8 +96,8 @@ enum tz_hello_status tz_shake_match(const struct tz_qp *qp,
 	if (tz_le32_to_cpu(in->dst_qpn) != qp->init.qpn)
 		return TZ_HELLO_NO_QP;
 	if (tz_le32_to_cpu(in->src_qpn) != attr->dest_qpn ||
-	    memcmp(in->src_gid, attr->dgid, sizeof(in->src_gid)) ||
-	    memcmp(in->dst_gid, attr->sgid, sizeof(in->dst_gid)))
+	    memcmp(in->src_gid, attr->dgid, sizeof(in->src_gid)) != 0 ||
+	    memcmp(in->dst_gid, attr->sgid, sizeof(in->dst_gid)) != 0)
 		return TZ_HELLO_WRONG_PEER;
 	if (!tz_shake_numbers_match(qp, in))
 		return TZ_HELLO_WRONG_PSN;

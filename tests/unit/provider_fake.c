@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "provider_fake.h"
+#include "release.h"
 #include "tcpzc-ids.h"
 
 extern const struct verbs_device_ops verbs_provider_tcpzc;
@@ -522,4 +523,10 @@ const struct tcpzc_recv_wqe *fake_rq_entry(const struct tcpzc_ring *ring,
 {
 	assert_true(ring->hdr->prod - idx - 1 < ring->depth);
 	return tcpzc_ring_slot(ring, idx);
+}
+
+/* The tests are built with the libibverbs that they run with. */
+bool tcpzc_match_device(struct verbs_sysfs_dev *sysfs_dev)
+{
+	return sysfs_dev->match != NULL;
 }

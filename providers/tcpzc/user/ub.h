@@ -102,6 +102,7 @@ struct ub_cq {
 	u32 prod;
 	atomic_uint armed;		/* UB_ARM_* */
 	bool overrun;
+	u32 async_reported;
 	int channel_wfd;		/* non-blocking; -1 */
 	int channel_rfd;		/* for purging; -1 */
 	u32 events_reported;

@@ -5,6 +5,8 @@
  * at exit.
  */
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,6 +297,7 @@ static enum ibv_mtu ub_mtu_of(int bytes)
 
 static void ub_netdev_state(const char *name, bool *up, int *mtu)
 {
+	struct ethtool_value link = { .cmd = ETHTOOL_GLINK };
 	struct ifreq ifr = {};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -304,8 +307,11 @@ static void ub_netdev_state(const char *name, bool *up, int *mtu)
 		return;
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (!ioctl(fd, SIOCGIFFLAGS, &ifr))
-		*up = (ifr.ifr_flags & (IFF_UP | IFF_RUNNING)) ==
-		      (IFF_UP | IFF_RUNNING);
+		*up = ifr.ifr_flags & IFF_UP;
+	/* The carrier itself: IFF_RUNNING follows it up to a second later. */
+	ifr.ifr_data = (void *)&link;
+	if (*up && !ioctl(fd, SIOCETHTOOL, &ifr))
+		*up = link.data;
 	if (!ioctl(fd, SIOCGIFMTU, &ifr))
 		*mtu = ifr.ifr_mtu;
 	close(fd);

@@ -121,7 +121,7 @@ static void ub_cq_overrun(struct ub_cq *cq)
 		return;
 	cq->overrun = true;
 	ub_event_async(ub_ctx_of(cq->base.vcq.cq.context), &cq->base.vcq.cq,
-		       NULL, IBV_EVENT_CQ_ERR);
+		       &cq->async_reported, IBV_EVENT_CQ_ERR);
 }
 
 void ub_cq_push(struct ub_cq *cq, const struct tcpzc_cqe *cqe)
@@ -401,6 +401,10 @@ int ub_destroy_cq(struct tcpzc_cq *base)
 		ub_event_wait_acked(&ibcq->mutex, &ibcq->cond,
 				    &ibcq->comp_events_completed,
 				    cq->events_reported);
+		ub_event_purge_async(ctx, ibcq, &cq->async_reported);
+		ub_event_wait_acked(&ibcq->mutex, &ibcq->cond,
+				    &ibcq->async_events_completed,
+				    cq->async_reported);
 	}
 	ub_event_close_channel(cq);
 	pthread_mutex_destroy(&cq->push_lock);

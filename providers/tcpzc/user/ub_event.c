@@ -56,8 +56,7 @@ void ub_event_async(struct ub_context *ctx, void *element, u32 *reported,
 
 	pthread_mutex_lock(&ctx->event_lock);
 	if (write(ctx->async_wfd, &desc, sizeof(desc)) == sizeof(desc)) {
-		if (reported)
-			(*reported)++;
+		(*reported)++;
 	} else {
 		fprintf(stderr, "tcpzc: asynchronous event %d lost: %m\n", type);
 	}

@@ -180,11 +180,13 @@ static int ub_listen_bind(int family, u16 port)
 {
 	struct sockaddr_storage ss = { .ss_family = family };
 	socklen_t len = sizeof(struct sockaddr_in);
-	int fd, zero = 0, err;
+	int fd, zero = 0, one = 1, err;
 
 	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
+	/* Connections of a former process may linger in TIME_WAIT. */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (family == AF_INET6) {
 		len = sizeof(struct sockaddr_in6);
 		((struct sockaddr_in6 *)&ss)->sin6_port = htons(port);

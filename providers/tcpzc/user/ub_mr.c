@@ -134,9 +134,15 @@ static struct ub_mr *ub_mr_new(struct ub_context *ctx, struct tcpzc_pd *pd,
 struct tcpzc_mr *ub_reg_mr(struct tcpzc_pd *pd, void *addr, size_t len,
 			   uint64_t iova, int access)
 {
-	struct ub_mr *mr = ub_mr_new(ub_ctx_of(pd->ibpd.context), pd, addr, len,
-				     iova, access);
+	struct ub_mr *mr;
 
+	/* What is aligned for the peer must be aligned here (ub_mr_atomic). */
+	if ((access & IBV_ACCESS_REMOTE_ATOMIC) &&
+	    (((uintptr_t)addr ^ iova) & 7)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	mr = ub_mr_new(ub_ctx_of(pd->ibpd.context), pd, addr, len, iova, access);
 	return mr ? &mr->base : NULL;
 }
 

@@ -39,12 +39,15 @@ void ub_progress_wake(struct ub_context *ctx)
  * The thread sets wake_at to "never" before it looks at all deadlines and to
  * the earliest one afterwards; a deadline is stored before this is called. So
  * either the thread sees the deadline, or this sees that it comes earlier than
- * what the thread knows of.
+ * what the thread knows of. The thread itself is awake, but must look again.
  */
 void ub_progress_by(struct ub_context *ctx, u64 at)
 {
-	if (at < atomic_load(&ctx->wake_at) &&
-	    !pthread_equal(pthread_self(), ctx->thread))
+	if (at >= atomic_load(&ctx->wake_at))
+		return;
+	if (pthread_equal(pthread_self(), ctx->thread))
+		atomic_store(&ctx->rescan, true);
+	else
 		ub_progress_wake(ctx);
 }
 
