@@ -237,6 +237,9 @@ static bool tz_tx_alive(struct tz_qp *qp)
 	} else {
 		tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
 	}
+	/* Nothing may follow what was cut short: the peer would place it. */
+	qp->rsp.ack_due = 0;
+	qp->rsp.resp_head = qp->rsp.resp_tail;
 	tz_tx_reset(qp);
 	return false;
 }
