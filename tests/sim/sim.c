@@ -429,6 +429,26 @@ static void sim_to_reset(struct sim_qp *q)
 		q->peer->may_lose = true;
 }
 
+static void sim_to_err(struct sim_qp *q)
+{
+	enum tz_state st = q->b.qp.state;
+
+	if (st == TZ_RESET || st == TZ_ERR)
+		return;
+	q->why |= SIM_WHY_APP;
+	if (q->peer)
+		q->peer->may_lose = true;
+	sim_modify(q, TZ_ERR, 0);
+}
+
+/* Who waits for a connection that will never be, with no timeout, is told. */
+static void sim_give_up(struct sim_qp *q)
+{
+	q->budget = 0;
+	if (q->b.qp.conn == TZ_CONN_NONE && !app_finished(q))
+		sim_to_err(q);
+}
+
 /* A pair that cannot go on gives up, or is reset and starts again. */
 static bool sim_lives_step(struct sim *s, struct sim_conn *c)
 {
@@ -436,14 +456,14 @@ static bool sim_lives_step(struct sim *s, struct sim_conn *c)
 
 	if (!sim_dead(a) && (!b || !sim_dead(b)))
 		return false;
-	if (a->budget + (b ? b->budget : 0) == 0)
+	if (app_finished(a) && (!b || app_finished(b)))
 		return false;
 	if (!rng_chance(&s->rng, 1, 50))
 		return false;
 	if (!s->lives) {
-		a->budget = 0;
+		sim_give_up(a);
 		if (b)
-			b->budget = 0;
+			sim_give_up(b);
 		return true;
 	}
 	s->lives--;
@@ -558,18 +578,6 @@ static void sim_stall(struct sim *s, struct sim_qp *q)
 	q->may_lose = true;
 	if (q->peer)
 		q->peer->may_lose = true;
-}
-
-static void sim_to_err(struct sim_qp *q)
-{
-	enum tz_state st = q->b.qp.state;
-
-	if (st == TZ_RESET || st == TZ_ERR)
-		return;
-	q->why |= SIM_WHY_APP;
-	if (q->peer)
-		q->peer->may_lose = true;
-	sim_modify(q, TZ_ERR, 0);
 }
 
 static void sim_chaos(struct sim *s)
@@ -742,6 +750,8 @@ static void sim_misfortunes(struct sim *s)
 		sim_sqd(s->qp[rng_below(r, s->num_qps)]);
 	if (s->cfg.kind == SIM_RING && rng_chance(r, 1, 40))
 		evil_scribble(s->qp[0]);
+	if (s->cfg.kind == SIM_RING && s->steps == SIM_ENOUGH_STEPS)
+		sim_to_err(s->qp[0]);	/* it may never receive again */
 	for (i = 0; i < s->num_conns; i++)
 		sim_lives_step(s, &s->conn[i]);
 }
