@@ -12,7 +12,8 @@
  * 0xffffff, 0x02c9 (Mellanox) and 0x1d0f (Amazon).
  */
 #define TCPZC_VENDOR_ID		0x747a63
-#define TCPZC_VENDOR_PART_ID	1
+/* 0x7a63, "zc": perftest knows devices by this number alone */
+#define TCPZC_VENDOR_PART_ID	31331
 #define TCPZC_HW_VER		1
 #define TCPZC_FW_VER		"0.1.0"
 
