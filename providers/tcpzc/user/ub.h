@@ -362,15 +362,24 @@ void ub_cq_attach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link);
 void ub_cq_detach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link);
 /* Posts to @qp were held back: the next poll of its send queue sends them. */
 void ub_cq_mark_dirty(struct ub_qp *qp);
+/* Only that it changes matters; an increment lost between threads does not. */
+static inline void ub_bump(atomic_uint *counter)
+{
+	atomic_store_explicit(counter,
+			      atomic_load_explicit(counter,
+						   memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
 /* The application is at work on @qp: its send queue counts as polled. */
 static inline void ub_cq_note_activity(struct ub_qp *qp)
 {
 	struct ub_cq *cq = (struct ub_cq *)to_tcq(qp->base.vqp.qp.send_cq);
 
-	atomic_fetch_add_explicit(&cq->polls, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&qp->ctx->verbs_calls, 1,
-				  memory_order_relaxed);
+	ub_bump(&cq->polls);
+	ub_bump(&qp->ctx->verbs_calls);
 }
+
 /* Progress thread: look after the claimed queues. */
 void ub_cq_tick(struct ub_context *ctx);
 

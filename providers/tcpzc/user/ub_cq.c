@@ -302,7 +302,7 @@ void ub_cq_mark_dirty(struct ub_qp *qp)
 	struct ub_cq *cq = (struct ub_cq *)to_tcq(qp->base.vqp.qp.send_cq);
 	struct ub_qp *head;
 
-	if (atomic_exchange(&qp->dirty, true))
+	if (atomic_load(&qp->dirty) || atomic_exchange(&qp->dirty, true))
 		return;
 	head = atomic_load_explicit(&cq->dirty, memory_order_relaxed);
 	do
@@ -369,8 +369,8 @@ void ub_drive_cq(struct tcpzc_cq *base)
 
 	if (ub_forked(ctx))
 		return;
-	atomic_fetch_add_explicit(&cq->polls, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&ctx->verbs_calls, 1, memory_order_relaxed);
+	ub_bump(&cq->polls);
+	ub_bump(&ctx->verbs_calls);
 	if (!atomic_load_explicit(&cq->polled, memory_order_relaxed) &&
 	    atomic_fetch_add_explicit(&cq->spin, 1, memory_order_relaxed) >=
 	    cq->claim_after && cq->armed == UB_ARM_NONE)

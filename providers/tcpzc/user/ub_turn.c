@@ -360,23 +360,20 @@ void ub_flush_acks(struct ub_qp *qp)
 
 /* ---- doorbells ---------------------------------------------------------- */
 
-/* Bytes of the send work requests from @from to @to. */
-static u64 ub_posted_bytes(const struct ub_qp *qp, u32 from, u32 to)
+/* Bytes of the send work request at @idx. */
+static u64 ub_posted_bytes(const struct ub_qp *qp, u32 idx)
 {
 	const struct tcpzc_ring *sq = &qp->base.sq;
+	const struct tcpzc_send_wqe *w = (const void *)
+		(sq->slots + (size_t)(idx & (sq->depth - 1)) * sq->stride);
+	const struct tcpzc_sge *sge = (const void *)(w + 1);
 	u64 bytes = 0;
+	u32 i;
 
-	for (; from != to; from++) {
-		const struct tcpzc_send_wqe *w = (const void *)
-			(sq->slots + (size_t)(from & (sq->depth - 1)) * sq->stride);
-		const struct tcpzc_sge *sge = (const void *)(w + 1);
-		u32 i;
-
-		if (w->flags & TCPZC_WQE_F_INLINE)
-			continue;
-		for (i = 0; i < w->num_sge; i++)
-			bytes += sge[i].length;
-	}
+	if (w->flags & TCPZC_WQE_F_INLINE)
+		return w->inline_len;
+	for (i = 0; i < w->num_sge; i++)
+		bytes += sge[i].length;
 	return bytes;
 }
 
@@ -394,7 +391,8 @@ static bool ub_hold_back(struct ub_qp *qp)
 
 	if ((s32)(rung - cons) <= 0 || prod - rung >= UB_HOLD_WRS)
 		return false;
-	return ub_posted_bytes(qp, rung, prod) < UB_HOLD_BYTES;
+	/* Those that gather are mostly alike. */
+	return ub_posted_bytes(qp, prod - 1) * (prod - rung) < UB_HOLD_BYTES;
 }
 
 void ub_ring_sq(struct tcpzc_qp *base)
