@@ -312,10 +312,14 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	if ((mask & IBV_QP_AV) && !ub_av_ok(qp->ctx, attr))
 		return EINVAL;
 	ub_keep_attr(&qp->attr, attr, mask);
+	/* The engine knows the mask only. */
+	if (!attr->en_sqd_async_notify)
+		mask &= ~IBV_QP_EN_SQD_ASYNC_NOTIFY;
 	ub_engine_attr(qp->ctx, attr, &eng_attr);
 	eng_attr.state = to;
 	if (to == TZ_RESET) {
 		ub_flush_acks(qp);
+		ub_conn_part(qp);
 		ub_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
@@ -414,6 +418,7 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	ub_flush_acks(qp);
 	if (ctx->set.stats)
 		ub_print_stats(qp);
+	ub_conn_part(qp);
 	ub_conn_close(qp);
 	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ub_now());
 	qp->dead = true;
