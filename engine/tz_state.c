@@ -71,6 +71,7 @@ static const struct tz_transition tz_transitions[TZ_STATES][TZ_STATES] = {
 	[TZ_SQE] = {
 		[TZ_RESET]	= { .valid = true },
 		[TZ_ERR]	= { .valid = true },
+		[TZ_RTS]	= { .valid = true },	/* no RC QP is ever there */
 	},
 	[TZ_ERR] = {
 		[TZ_RESET]	= { .valid = true },
