@@ -814,6 +814,8 @@ static void sim_step(struct sim *s)
 		if (sim_dead(s->conn[i].end[0]) ||
 		    (s->conn[i].end[1] && sim_dead(s->conn[i].end[1])))
 			next = s->now + 1000;	/* its next life */
+	if (!next && sim_finished(s))
+		return;
 	if (!next)
 		sim_hang(s, "nothing will ever happen");
 	s->now = next + (rng_chance(&s->rng, 1, 2) ? rng_below(&s->rng, 50 * US) : 0);
