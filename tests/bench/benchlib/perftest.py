@@ -7,7 +7,7 @@ import re
 from . import proc
 from .case import Case, Result
 
-NUMBERS = re.compile(r"^\s*\d[\d.\s]*$")
+NUMBERS = re.compile(r"^\s*\d+\s+\d+(\s+(\d[\d.]*|-?nan|-?inf))+\s*$")
 
 
 def available(bench):

@@ -17,11 +17,12 @@ def summarize(case, results):
     values = [r.value for r in results]
     return {
         "title": case.title, "unit": case.unit, "group": case.group,
-        "runs": values, "median": _median(values),
+        "runs": values, "median": targets.median(results),
+        "quiet": sum(r.foreign < targets.QUIET for r in results),
         "min": min(values, default=None), "max": max(values, default=None),
         "cpu_s_per_gb": _median(r.cpu_per_gb() for r in results),
         "cpu_us_per_operation": _median(r.cpu_us_per_operation() for r in results),
-        "foreign_cpus": _median(r.foreign for r in results),
+        "foreign_cpus": [round(r.foreign, 2) for r in results],
         "detail": {k: _median(r.detail.get(k) for r in results)
                    for k in (results[0].detail if results else {})},
     }
@@ -39,12 +40,12 @@ def machine():
 
 def section(cases, results, errors, syscalls):
     """What the report says about one path with one congestion control."""
-    found = {c.name: summarize(c, results[c.name]) for c in cases if results[c.name]}
-    runs = {name: entry["runs"] for name, entry in found.items()}
+    results = {name: found for name, found in results.items() if found}
+    found = {c.name: summarize(c, results[c.name]) for c in cases if c.name in results}
     medians = {name: entry["median"] for name, entry in found.items()}
     return {"cases": found, "errors": errors, "syscalls": syscalls,
             "best_raw": targets.best_raw(medians),
-            "targets": targets.judge(runs, syscalls)}
+            "targets": targets.judge(results, syscalls)}
 
 
 def _number(value, digits=3):
@@ -58,11 +59,12 @@ def _cpu(entry):
 
 
 def _case_table(part):
-    lines = ["| | median | min .. max | unit | CPU, both sides |", "|---|---|---|---|---|"]
+    lines = ["| | median | min .. max | unit | CPU, both sides | quiet runs |",
+             "|---|---|---|---|---|---|"]
     for entry in part["cases"].values():
         spread = f"{_number(entry['min'])} .. {_number(entry['max'])}"
         lines.append(f"| {entry['title']} | {_number(entry['median'])} | {spread} | "
-                     f"{entry['unit']} | {_cpu(entry)} |")
+                     f"{entry['unit']} | {_cpu(entry)} | {entry['quiet']}/{len(entry['runs'])} |")
     return lines
 
 
@@ -81,7 +83,7 @@ def _syscall_lines(part):
     for key, entry in part["syscalls"].items():
         if "error" in entry:
             lines.append(f"- {key}: failed")
-        elif entry["calls_per_op"] is not None:
+        else:
             lines.append(f"- {key}: {entry['calls_per_op']:.3g} system calls per "
                          f"operation (client, {entry['tool']})")
     return lines
@@ -99,6 +101,6 @@ def markdown(document):
             lines += ["", "Best raw sender: "
                       + part["cases"][part["best_raw"]]["title"] + "."]
         lines += ["", *_syscall_lines(part)]
-        lines += [f"- failed: {name}: {text[-300:]}" for name, text in
-                  part["errors"].items()]
+        lines += [f"- failed: {name}: {text[-300:]}"
+                  for name, texts in part["errors"].items() for text in texts]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"

@@ -11,6 +11,7 @@ the difference of a long and a short run.
 
 import re
 import shutil
+import statistics
 import subprocess
 import tempfile
 
@@ -52,7 +53,7 @@ def per_operation(bench, path, program, size, count, short):
     """(calls per operation of the client, tool) over count operations."""
     name = tool()
     if not name:
-        return None, None
+        raise proc.Failed("neither perf nor strace")
     args = ["-s", str(size), "-N", "-n"]
     base = _calls(bench, path, name, program, args + [str(short)])
     full = _calls(bench, path, name, program, args + [str(count + short)])
@@ -66,15 +67,21 @@ MEASURED = (
 )
 
 
-def measure(bench, path, quick):
+def _median(bench, path, patience, repetitions, what):
+    runs = []
+    for _ in range(repetitions):
+        patience.wait()
+        calls, name = per_operation(bench, path, *what)
+        runs.append(calls)
+    return {"calls_per_op": statistics.median(runs), "runs": runs, "tool": name}
+
+
+def measure(bench, path, patience, quick):
     found = {}
     for key, program, size, count, short in MEASURED:
-        if quick:
-            count = count // 10
+        what = (program, size, count // 10 if quick else count, short)
         try:
-            calls, name = per_operation(bench, path, program, size, count, short)
+            found[key] = _median(bench, path, patience, 1 if quick else 3, what)
         except proc.Failed as error:
             found[key] = {"error": str(error)}
-            continue
-        found[key] = {"calls_per_op": calls, "tool": name}
     return found

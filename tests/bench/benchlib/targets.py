@@ -4,6 +4,7 @@
 import statistics
 from dataclasses import dataclass
 
+QUIET = 0.25            # processors that others may take from a run that counts
 RAW_PREFIX = ("raw_send_", "raw_splice_", "raw_sendmsg_")
 
 
@@ -45,34 +46,43 @@ def _value(name, medians, syscalls):
 
 
 def _ratio(target, against, ours, runs):
-    """The median of the ratios within each repetition.
+    """The median of the ratios within each repetition: (ratio, pairs used).
 
     The two cases run shortly after each other, so what slows the machine down
-    for a minute cancels out; it would not in a ratio of medians.
+    for a minute cancels out; it would not in a ratio of medians. Repetitions in
+    which somebody else took part of the machine count only if there are no others.
     """
     if not target.against:
-        return ours
+        return ours, 0
     pairs = list(zip(runs.get(target.ours, ()), runs.get(against, ())))
-    return statistics.median(a / b for a, b in pairs) if pairs else None
+    quiet = [p for p in pairs if max(p[0].foreign, p[1].foreign) < QUIET] or pairs
+    ratios = [a.value / b.value for a, b in quiet]
+    return (statistics.median(ratios) if ratios else None), len(ratios)
+
+
+def median(results):
+    """Of the runs that had the machine for themselves, if there are any."""
+    quiet = [r for r in results if r.foreign < QUIET] or results
+    return statistics.median(r.value for r in quiet) if quiet else None
 
 
 def judge(runs, syscalls):
     """A list of dictionaries; reached is None where a figure is missing.
 
-    runs: for each case, the values of its repetitions in order.
+    runs: for each case, the results of its repetitions in order.
     """
-    medians = {name: statistics.median(values) for name, values in runs.items()}
+    medians = {name: median(results) for name, results in runs.items()}
     rows = []
     for target in TARGETS:
         against = best_raw(medians) if target.against == "best_raw" else target.against
         ours = _value(target.ours, medians, syscalls)
         other = medians.get(against)
-        ratio = _ratio(target, against, ours, runs)
+        ratio, pairs = _ratio(target, against, ours, runs)
         reached = None
         if ratio is not None:
             reached = ratio >= target.bound if target.at_least else ratio <= target.bound
         rows.append({"target": target.title, "bound": target.bound,
                      "sense": ">=" if target.at_least else "<=", "ours": ours,
-                     "against": other, "ratio": ratio,
+                     "against": other, "ratio": ratio, "pairs": pairs,
                      "reached": reached})
     return rows
