@@ -459,6 +459,8 @@ void ub_conn_close(struct ub_qp *qp);
 void ub_conn_lost(struct ub_qp *qp, u64 now);
 /* The engine has nothing more to say and wants the stream closed. Turn held. */
 void ub_conn_finish(struct ub_qp *qp, u64 now);
+/* Before RESET and destruction: see to memory that was sent by reference. */
+void ub_conn_part(struct ub_qp *qp);
 /* After that: has the peer closed, too? Reads what it still says. */
 bool ub_conn_peer_done(struct ub_qp *qp);
 void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events);

@@ -5,6 +5,7 @@
  * QP's turn held, and none of them waits.
  */
 #include <errno.h>
+#include <poll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 
 #define UB_BACKOFF_MIN_MS	1
 #define UB_BACKOFF_MAX_MS	500
+#define UB_PART_NS		200000000ull
 
 void ub_conn_init(struct ub_qp *qp)
 {
@@ -44,6 +46,17 @@ static void ub_conn_drain(int fd)
 			break;
 }
 
+/*
+ * Packets that wait in the socket may refer to the application's memory, which
+ * is about to be its own again: they must not leave any more.
+ */
+static void ub_conn_reset(int fd)
+{
+	struct linger none = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 static void ub_conn_hang_up(struct ub_qp *qp)
 {
 	struct ub_conn *c = &qp->conn;
@@ -51,7 +64,9 @@ static void ub_conn_hang_up(struct ub_qp *qp)
 
 	if (rfd < 0)
 		return;
-	if (c->state == UB_CONN_UP && rfd == wfd)
+	if (c->by_reference)
+		ub_conn_reset(rfd);
+	else if (c->state == UB_CONN_UP && rfd == wfd)
 		ub_conn_drain(rfd);
 	ub_splice_close(c);
 	c->said_all = false;
@@ -114,6 +129,28 @@ bool ub_conn_peer_done(struct ub_qp *qp)
 		n = recv(qp->conn.rfd, NULL, 1 << 20, MSG_TRUNC | MSG_DONTWAIT);
 	while (n > 0);
 	return n == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+/*
+ * The QP goes to RESET or is destroyed with requests on their way by reference:
+ * the application may use its memory as soon as this returns. Nearly always the
+ * peer has read everything and closed its end within a moment.
+ */
+void ub_conn_part(struct ub_qp *qp)
+{
+	struct ub_conn *c = &qp->conn;
+	u64 now = ub_now(), until = now + UB_PART_NS;
+
+	if (c->state != UB_CONN_UP || !c->by_reference ||
+	    !tz_qp_outstanding(&qp->eng))
+		return;
+	shutdown(c->wfd, SHUT_WR);
+	while (now < until && !ub_conn_peer_done(qp)) {
+		struct pollfd pfd = { .fd = c->rfd, .events = POLLIN };
+
+		poll(&pfd, 1, (until - now) / 1000000 + 1);
+		now = ub_now();
+	}
 }
 
 /* ---- established -------------------------------------------------------- */
@@ -390,6 +427,10 @@ void ub_conn_start(struct ub_qp *qp, u64 now)
 
 void ub_conn_step(struct ub_qp *qp, u64 now)
 {
+	if (qp->eng.closing && qp->conn.state != UB_CONN_DONE) {
+		ub_conn_lost(qp, now);	/* the QP failed before it had a peer */
+		return;
+	}
 	switch (qp->conn.state) {
 	case UB_CONN_DIALING:
 		ub_conn_greet(qp, now);

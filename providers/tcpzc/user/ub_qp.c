@@ -319,6 +319,7 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	eng_attr.state = to;
 	if (to == TZ_RESET) {
 		ub_flush_acks(qp);
+		ub_conn_part(qp);
 		ub_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
@@ -417,6 +418,7 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	ub_flush_acks(qp);
 	if (ctx->set.stats)
 		ub_print_stats(qp);
+	ub_conn_part(qp);
 	ub_conn_close(qp);
 	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ub_now());
 	qp->dead = true;
