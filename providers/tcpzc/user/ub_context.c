@@ -66,12 +66,14 @@ static void ub_in_child(void)
 			qp->conn.wfd = -1;
 			qp->conn.num_parked = 0;
 		}
-		list_for_each(&ctx->listeners, l, node)
+		list_for_each(&ctx->listeners, l, node) {
 			close(l->fd);
-		list_for_each(&ctx->pendings, p, node)
+			l->fd = -1;
+		}
+		list_for_each(&ctx->pendings, p, node) {
 			close(p->fd);
-		list_head_init(&ctx->listeners);
-		list_head_init(&ctx->pendings);
+			p->fd = -1;
+		}
 	}
 	ub_unlock_all();
 }
