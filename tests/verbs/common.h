@@ -193,7 +193,12 @@ struct opts {
 #define ACCESS_ALL (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
 		    IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
 
-struct agent;
+/* The process in which an end lives. */
+struct agent {
+	bool runs;			/* else it lives in the test's own */
+	pid_t pid;
+	int sock;
+};
 
 struct end {
 	struct opts o;
@@ -203,7 +208,7 @@ struct end {
 	uint32_t lkey, rkey;
 	uint32_t qpn, psn;
 	union ibv_gid gid;
-	struct agent *agent;		/* NULL: lives in this process */
+	struct agent agent;
 	/* Only where it lives: */
 	struct ibv_context *ctx;
 	bool owns_ctx;

@@ -18,11 +18,6 @@
 #define ARG_BYTES	(60 * KIB)
 #define WAIT_MS		(20000u)
 
-struct agent {
-	pid_t pid;
-	int sock;
-};
-
 struct call {
 	end_fn fn;		/* NULL: exit */
 	size_t arg_bytes;
@@ -97,24 +92,25 @@ static __attribute__((noreturn)) void agent_main(struct end *e, int sock)
 static void agent_start(struct end *e)
 {
 	int socks[2];
+	pid_t pid;
 
 	check_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks), 0);
-	e->agent = malloc(sizeof(*e->agent));
-	check(e->agent);
+	e->agent.runs = true;
 	fflush(NULL);
-	e->agent->pid = fork();
-	check(e->agent->pid >= 0);
-	if (!e->agent->pid) {
+	pid = fork();
+	check(pid >= 0);
+	if (!pid) {
 		close(socks[0]);
 		agent_main(e, socks[1]);
 	}
 	close(socks[1]);
-	e->agent->sock = socks[0];
+	e->agent.pid = pid;
+	e->agent.sock = socks[0];
 }
 
 static bool is_local(const struct end *e)
 {
-	return !e->agent || e == here;
+	return !e->agent.runs || e == here;
 }
 
 long end_run(struct end *e, end_fn fn, void *arg, size_t arg_bytes)
@@ -129,9 +125,9 @@ long end_run(struct end *e, end_fn fn, void *arg, size_t arg_bytes)
 	call.arg_bytes = arg_bytes;
 	if (arg_bytes)
 		memcpy(call.arg, arg, arg_bytes);
-	check(send(e->agent->sock, &call, CALL_HEAD + arg_bytes,
+	check(send(e->agent.sock, &call, CALL_HEAD + arg_bytes,
 		   MSG_NOSIGNAL) > 0);
-	n = recv(e->agent->sock, &call, sizeof(call), 0);
+	n = recv(e->agent.sock, &call, sizeof(call), 0);
 	check_msg(n >= (ssize_t)CALL_HEAD, "the end's process has died");
 	if (arg_bytes)
 		memcpy(arg, call.arg, arg_bytes);
@@ -140,15 +136,14 @@ long end_run(struct end *e, end_fn fn, void *arg, size_t arg_bytes)
 
 void end_signal(struct end *e, int sig)
 {
-	check(e->agent);
-	check_eq(kill(e->agent->pid, sig), 0);
+	check(e->agent.runs);
+	check_eq(kill(e->agent.pid, sig), 0);
 }
 
 static void agent_gone(struct end *e)
 {
-	close(e->agent->sock);
-	free(e->agent);
-	e->agent = NULL;
+	close(e->agent.sock);
+	e->agent.runs = false;
 }
 
 void end_kill(struct end *e, int sig)
@@ -156,7 +151,7 @@ void end_kill(struct end *e, int sig)
 	int status;
 
 	end_signal(e, sig);
-	check_eq(waitpid(e->agent->pid, &status, 0), e->agent->pid);
+	check_eq(waitpid(e->agent.pid, &status, 0), e->agent.pid);
 	agent_gone(e);
 	e->ctx = NULL;
 }
@@ -166,10 +161,10 @@ void end_exit(struct end *e)
 	static struct call call;
 	int status;
 
-	check(e->agent);
+	check(e->agent.runs);
 	call.fn = NULL;
-	check(send(e->agent->sock, &call, CALL_HEAD, MSG_NOSIGNAL) > 0);
-	check_eq(waitpid(e->agent->pid, &status, 0), e->agent->pid);
+	check(send(e->agent.sock, &call, CALL_HEAD, MSG_NOSIGNAL) > 0);
+	check_eq(waitpid(e->agent.pid, &status, 0), e->agent.pid);
 	check_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
 		  "the end's process: status 0x%x", status);
 	agent_gone(e);
@@ -324,7 +319,7 @@ struct end *end_new(const struct opts *o, bool own_process,
 void end_free(struct end *e)
 {
 	end_run(e, do_close, NULL, 0);
-	if (e->agent)
+	if (e->agent.runs)
 		end_exit(e);
 	end_forget(e);
 }
