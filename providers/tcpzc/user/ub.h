@@ -69,6 +69,16 @@ static inline u64 ub_now(void)
 	return ub_clock(CLOCK_MONOTONIC);
 }
 
+/* The depth of a ring for @n entries. */
+static inline u32 ub_pow2(u32 n)
+{
+	u32 p = 1;
+
+	while (p < n)
+		p <<= 1;
+	return p;
+}
+
 /* ---- objects ------------------------------------------------------------ */
 
 /* Something in the progress thread's epoll set. */
@@ -420,6 +430,8 @@ bool ub_turn_try_or_note(struct ub_qp *qp);
 
 /* Receive, execute, send, as far as it goes without waiting. Turn held. */
 void ub_run(struct ub_qp *qp, u64 now);
+/* The same, but sockets that were empty or full just now are left alone. */
+void ub_run_polled(struct ub_qp *qp, u64 now);
 /* Send only. Turn held. */
 void ub_run_tx(struct ub_qp *qp, u64 now);
 void ub_ring_sq(struct tcpzc_qp *qp);

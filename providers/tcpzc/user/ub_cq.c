@@ -331,10 +331,7 @@ static void ub_cq_drive_qp(struct ub_qp *qp, u64 now)
 {
 	if (!ub_turn_try(qp))
 		return;
-	if (now < qp->conn.rx_after)
-		ub_run_tx(qp, now);
-	else
-		ub_run(qp, now);
+	ub_run_polled(qp, now);
 	ub_turn_unlock(qp);
 }
 

@@ -60,15 +60,6 @@ static const struct tz_ops ub_engine_ops = {
 
 /* ---- create ------------------------------------------------------------- */
 
-static u32 ub_ring_depth(u32 wr)
-{
-	u32 depth = 1;
-
-	while (depth < wr)
-		depth <<= 1;
-	return depth;
-}
-
 /* Hand out pieces of the QP's memory, each on a cache line of its own. */
 static void *ub_carve(u8 **at, size_t bytes)
 {
@@ -128,13 +119,13 @@ static void ub_qp_set_caps(struct ub_qp *qp, const struct ibv_qp_init_attr *attr
 	b->rq_max_sge = attr->srq ? 0 : attr->cap.max_recv_sge;
 	b->max_inline = attr->cap.max_inline_data;
 	b->sq_sig_all = attr->sq_sig_all;
-	b->sq.depth = ub_ring_depth(attr->cap.max_send_wr);
+	b->sq.depth = ub_pow2(attr->cap.max_send_wr);
 	b->sq.stride = tcpzc_sq_stride(b->sq_max_sge, b->max_inline);
 	if (attr->srq || !attr->cap.max_recv_wr)
 		return;
 	if (!b->rq_max_sge)
 		b->rq_max_sge = 1;
-	b->rq.depth = ub_ring_depth(attr->cap.max_recv_wr);
+	b->rq.depth = ub_pow2(attr->cap.max_recv_wr);
 	b->rq.stride = tcpzc_rq_stride(b->rq_max_sge);
 }
 

@@ -7,15 +7,6 @@
 
 #include "ub.h"
 
-static u32 ub_pow2(u32 n)
-{
-	u32 p = 1;
-
-	while (p < n)
-		p <<= 1;
-	return p;
-}
-
 static int ub_srq_alloc_ring(struct tcpzc_ring *ring, u32 max_wr, u32 max_sge)
 {
 	void *hdr, *slots;

@@ -323,32 +323,50 @@ static void ub_timer(struct ub_qp *qp, u64 now)
 	tz_qp_kick(&qp->eng, now);
 }
 
+static void ub_step_rx(struct ub_qp *qp, u64 now)
+{
+	if (qp->conn.state != UB_CONN_UP || now < qp->conn.rx_after)
+		return;
+	if (!ub_rx(qp, now))
+		ub_conn_lost(qp, now);
+	qp->conn.rx_after = 0;
+	if (qp->conn.rx_idle && tz_qp_outstanding(&qp->eng) >= UB_BULK_WRS)
+		qp->conn.rx_after = now + UB_BULK_PAUSE_NS;
+}
+
+static void ub_step_tx(struct ub_qp *qp, u64 now)
+{
+	if (qp->conn.state == UB_CONN_UP && now >= qp->conn.tx_after &&
+	    !ub_tx(qp, now))
+		ub_conn_lost(qp, now);
+}
+
 void ub_run_tx(struct ub_qp *qp, u64 now)
 {
 	if (qp->dead)
 		return;
 	ub_timer(qp, now);
-	if (qp->conn.state == UB_CONN_UP && now >= qp->conn.tx_after &&
-	    !ub_tx(qp, now))
-		ub_conn_lost(qp, now);
+	ub_step_tx(qp, now);
 	ub_settle(qp, now);
 }
 
-void ub_run(struct ub_qp *qp, u64 now)
+void ub_run_polled(struct ub_qp *qp, u64 now)
 {
 	if (qp->dead)
 		return;
 	if (qp->conn.state != UB_CONN_UP)
 		ub_conn_step(qp, now);
 	ub_timer(qp, now);
-	if (qp->conn.state == UB_CONN_UP && !ub_rx(qp, now))
-		ub_conn_lost(qp, now);
-	if (qp->conn.state == UB_CONN_UP && !ub_tx(qp, now))
-		ub_conn_lost(qp, now);
-	qp->conn.rx_after = 0;
-	if (qp->conn.rx_idle && tz_qp_outstanding(&qp->eng) >= UB_BULK_WRS)
-		qp->conn.rx_after = now + UB_BULK_PAUSE_NS;
+	ub_step_rx(qp, now);
+	ub_step_tx(qp, now);
 	ub_settle(qp, now);
+}
+
+void ub_run(struct ub_qp *qp, u64 now)
+{
+	qp->conn.rx_after = 0;
+	qp->conn.tx_after = 0;
+	ub_run_polled(qp, now);
 }
 
 void ub_flush_acks(struct ub_qp *qp)
