@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""ibv_devices, ibv_devinfo, ibv_asyncwatch: what programs see of the devices."""
+
+import re
+import signal
+import time
+
+from runlib import net
+from runlib.case import expect
+
+
+def finished(ctx, bed, path, program, *args, env=None, side="server"):
+    bed.prepare(path)
+    process = ctx.finish(bed.command(path, side, program, args, env), 20, name=program)
+    expect(process.status == 0, f"{program} fails", process)
+    bad = bed.bad_output(process)
+    expect(not bad, bad, process)
+    return process
+
+
+def ibv_devices(ctx, bed_class):
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    process = finished(ctx, bed, path, "ibv_devices")
+    names = re.findall(r"^\s*(tcpzc\d+)\s+([0-9a-f]{16})$", process.text(), re.M)
+    expect([name for name, _ in names] == ["tcpzc0"], "not just tcpzc0", process)
+    process = finished(ctx, bed, path, "ibv_devices", env={"TCPZC_NETDEV": None})
+    names = re.findall(r"^\s*(tcpzc\d+)\s", process.text(), re.M)
+    expect(names == ["tcpzc0", "tcpzc1"], "not tcpzc0 (veth), tcpzc1 (lo)", process)
+
+
+def ibv_devinfo(ctx, bed_class):
+    path = ctx.path("veth")
+    process = finished(ctx, bed_class(ctx), path, "ibv_devinfo", "-v")
+    text = process.text()
+    gids = [path.ipv4["server"]] + [path.ipv6["server"], "fe80::"] * net.has_ipv6()
+    for pattern in (r"hca_id:\s+tcpzc0$", r"transport:\s+InfiniBand \(0\)",
+                    r"state:\s+PORT_ACTIVE", r"link_layer:\s+Ethernet",
+                    r"node_guid:\s+(?!0000:0000:0000:0000)", r"phys_state:\s+LINK_UP",
+                    r"pkey_tbl_len:\s+[1-9]", r"max_qp_rd_atom:\s+128",
+                    r"atomic_cap:\s+ATOMIC_(HCA|GLOB)",
+                    *(rf"GID\[\s*{i}\]:\s+\S*{re.escape(gid)}\S*, RoCE v2"
+                      for i, gid in enumerate(gids))):
+        expect(re.search(pattern, text, re.M), f"no match for: {pattern}", process)
+
+
+def netdev_order(ctx, bed_class):
+    """The devices are the named interfaces, in the order of their names."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    for names in (["lo", path.netdev["server"]], [path.netdev["server"], "lo"]):
+        process = finished(ctx, bed, path, "ibv_devinfo", "-v",
+                           env={"TCPZC_NETDEV": ",".join(names)})
+        found = re.findall(r"hca_id:\s+(\S+)|GID\[\s*0\]:\s+\S*?([\d.]+),", process.text())
+        address = {"lo": "127.0.0.1"}
+        wanted = [(f"tcpzc{i}", address.get(name, path.ipv4["server"]))
+                  for i, name in enumerate(names)]
+        got = [(found[i][0], found[i + 1][1]) for i in range(0, len(found) - 1, 2)]
+        expect(got == wanted, f"expected {wanted}, got {got}", process)
+
+
+def ibv_asyncwatch(ctx, bed_class):
+    """It waits for events until it is told to end, and uses no processor for it."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    bed.prepare(path)
+    process = ctx.start(bed.command(path, "server", "ibv_asyncwatch", ["-d", "tcpzc0"],
+                                    {"TCPZC_NETDEV": path.netdev["server"]}))
+    deadline = time.monotonic() + 10
+    while "ibv_asyncwatch" and not (pid := process.find("ibv_asyncwatch")):
+        expect(process.poll() is None and time.monotonic() < deadline, "not started", process)
+        time.sleep(0.01)
+    time.sleep(1)
+    expect(process.poll() is None, "it has ended by itself", process)
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(") ", 1)[1].split()
+    ticks = int(fields[11]) + int(fields[12])
+    expect(ticks < 30, f"it has used {ticks} ticks of processor time for waiting", process)
+    process.signal_group(signal.SIGTERM)
+    expect(process.wait(5), "does not end on SIGTERM", process)
+    expect(process.status in (-signal.SIGTERM, 128 + signal.SIGTERM),
+           "not ended by SIGTERM", process)
+    bad = bed.bad_output(process)
+    expect(not bad, bad, process)
+
+
+CASES = {"ibv_devices": ibv_devices, "ibv_devinfo": ibv_devinfo,
+         "netdev-order": netdev_order, "ibv_asyncwatch": ibv_asyncwatch}

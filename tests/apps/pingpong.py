@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""ibv_rc_pingpong and ibv_srq_pingpong, with payload validation."""
+
+import re
+from dataclasses import dataclass
+
+from runlib import net
+from runlib.case import Skip, expect
+from runlib.pair import Pair
+
+RC, SRQ = "ibv_rc_pingpong", "ibv_srq_pingpong"
+SIZES = (1, 2, 63, 64, 4095, 4096, 4097, 65536, 1 << 20, 8 << 20)
+MOVED = re.compile(r"^(\d+) bytes in [\d.]+ seconds", re.M)
+
+
+@dataclass(frozen=True)
+class Case:
+    topic: str
+    program: str
+    args: tuple
+    path: str = "veth"
+    gid: int = 0
+    server_first: bool = True
+    hold: float = 0
+    size: int = 4096
+    tags: frozenset = frozenset()
+
+    def name(self):
+        return f"{self.program}/{self.topic}"
+
+    def iterations(self):
+        return int(self.args[self.args.index("-n") + 1])
+
+
+def case(topic, program, args, tags="", size=4096, **more):
+    words = args.split()
+    if "-n" not in words:
+        words += ["-n", str(max(20, min(500, (64 << 20) // size)))]
+    return Case(topic, program, ("-s", str(size), *words), size=size,
+                tags=frozenset(tags.split()), **more)
+
+
+def matrix():
+    for program in (RC, SRQ):
+        for size in SIZES:
+            tags = "quick san other" if size in (1, 4096, 8 << 20) else ""
+            yield case(f"{size}-bytes", program, "-c", tags, size)
+            yield case(f"{size}-bytes-events", program, "-c -e",
+                       "san" if size == 65536 else "", size)
+        yield case("loopback", program, "-c", "quick", path="loopback")
+        yield case("loopback-events", program, "-c -e", "", path="loopback")
+        yield case("ipv6", program, "-c", "quick san other", gid=1)
+        yield case("ipv6-events", program, "-c -e", "", gid=1)
+        yield case("ipv6-loopback", program, "-c", "", gid=1, path="loopback")
+        yield case("link-local", program, "-c", "other", gid=2)
+        yield case("client-first", program, "-c", "quick other", server_first=False)
+        # The server is in RTS, and may send, seconds before the client is in INIT's end
+        yield case("server-ready-early", program, "-c", "san", hold=1.5)
+        yield case("server-ready-early-swapped", program, "-c", "", hold=1.5,
+                   path="veth-swapped")
+        yield case("server-ready-early-events", program, "-c -e", "", hold=1.5)
+        yield case("lower-address-connects", program, "-c", "", path="veth-swapped")
+        yield case("mtu-4096", program, "-c -m 4096", "")
+        yield case("few-receives", program, "-c -r 2" if program == RC else "-c -r 20", "")
+        yield case("many", program, "-c -n 5000", "")
+    yield case("new-post-send", RC, "-c -N", "other")
+    yield case("new-post-send-events", RC, "-c -N -e", "")
+    yield case("1-queue-pair", SRQ, "-c -q 1", "")
+    yield case("64-queue-pairs", SRQ, "-c -q 64 -r 600", "other")
+    yield case("64-queue-pairs-events", SRQ, "-c -q 64 -r 600 -e", "")
+
+
+def run(ctx, case, bed_class):
+    if case.gid and not net.has_ipv6():
+        raise Skip("this kernel has no IPv6")
+    path = ctx.path(case.path)
+    pair = Pair(ctx, bed_class(ctx), path, case.program,
+                ("-d", "tcpzc0", "-g", case.gid, *case.args),
+                server_first=case.server_first, hold=case.hold)
+    pair.finish()
+    check(pair, case)
+
+
+def check(pair, case):
+    for process in (pair.server, pair.client):
+        text = process.output()
+        expect("invalid data" not in text, "the received data is wrong", process)
+        moved = MOVED.search(text)
+        expect(moved, "no figures", process)
+        number = 2 * case.size * case.iterations()
+        expect(int(moved.group(1)) == number, f"not {number} bytes", process)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""What a test has left behind: processes, sockets, generated directories, mounts."""
+
+import ctypes
+import fcntl
+import glob
+import os
+import signal
+import time
+
+from . import net, proc
+
+PR_SET_CHILD_SUBREAPER = 36
+TREES = "tcpzc-run.*"
+BASES = ("/dev/shm", "/tmp", "/var/tmp")
+SETTLE = 2          # seconds in which the kernel may finish closing connections
+
+
+def adopt_orphans():
+    """From now on, processes that lose their parent become this one's children."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap():
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def processes(known):
+    """Processes below this one, but not those in known."""
+    return [f"process left: {pid} {proc.command_name(pid)}"
+            for pid in proc.descendants(os.getpid())
+            if pid not in known and proc.command_name(pid) and not is_zombie(pid)]
+
+
+def is_zombie(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rsplit(") ", 1)[1][0] == "Z"
+    except (OSError, IndexError):
+        return True
+
+
+def end_children():
+    """Kill what is left below this process, by id, nearest first."""
+    for _ in range(100):
+        reap()
+        left = [pid for pid in proc.descendants(os.getpid()) if not is_zombie(pid)]
+        if not left:
+            return
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.02)
+
+
+def sockets(paths):
+    """TCP sockets in namespaces in which no program runs any more.
+
+    TIME_WAIT is TCP's own. A machine's own network is not looked at: others
+    use it.
+    """
+    deadline = time.monotonic() + SETTLE
+    while True:
+        found = [f"socket left on {path.name}: port {port}, state {state}"
+                 for path in paths for space in path.all() if space.pid
+                 for port, state in net.tcp_sockets(space) if state != net.TIME_WAIT]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.02)
+
+
+class Trees:
+    """Generated directories, before and after."""
+
+    def __init__(self):
+        self.before = self._outside()
+
+    @staticmethod
+    def _outside():
+        found = set()
+        for base in BASES:
+            for path in glob.glob(os.path.join(base, TREES)):
+                if in_use(path):
+                    continue
+                found.add(path)
+        return found
+
+    def new(self, paths):
+        new = self._outside() - self.before
+        if new:
+            # One that somebody else is just creating has its lock in a moment.
+            time.sleep(0.2)
+            new &= self._outside()
+        found = [f"directory left: {path}" for path in sorted(new)]
+        for path in paths:
+            for space in path.all():
+                if space.private:
+                    inside = f"/proc/{space.pid}/root/dev/shm"
+                    found += [f"left in /dev/shm: {name}" for name in os.listdir(inside)]
+        return found
+
+
+def in_use(path):
+    """Whether a tcpzc-run of somebody else holds it: then it has a lock."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def mounts():
+    """This mount namespace's, as a list of lines."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        return file.read().splitlines()
