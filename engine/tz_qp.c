@@ -210,8 +210,7 @@ void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 	tz_tx_reset(qp);
 	tz_sgl_reset(qp, &qp->rsp.dst);
 	tz_qp_drained(qp);
-	if (tz_qp_outstanding(qp))
-		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+	qp->req.progress_ns = tz_qp_outstanding(qp) ? now : 0;
 	tz_qp_kick(qp, now);
 }
 
@@ -229,11 +228,8 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 			tz_req_flush(qp, 0);
 		return;
 	case TZ_RTS:
-		if (!tz_qp_unsent(qp))
-			break;
-		if (qp->conn == TZ_CONN_CLOSED)
-			tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
-		else if (qp->conn == TZ_CONN_NONE && !qp->req.progress_ns)
+		if (qp->conn != TZ_CONN_UP && !qp->req.progress_ns &&
+		    tz_qp_unsent(qp))
 			qp->req.progress_ns = now;
 		break;
 	default:
@@ -262,15 +258,26 @@ bool tz_qp_tx_pending(const struct tz_qp *qp)
 
 /* ---- time --------------------------------------------------------------- */
 
-/* How long the peer may be silent while requests wait for it; 0: for ever. */
+/*
+ * How long the peer may be silent while requests wait for it; 0: for ever. The
+ * QP's own time, but a peer that is there is given at least min_retry_ns, since
+ * TCP's retransmissions take longer than an adapter's; one that has hung up at
+ * most that, since it will not come back. It is given its time nevertheless:
+ * two programs that are done do not leave in the same instant, and the last
+ * message of one, which the other does not need, must not fail at once.
+ */
 static u64 tz_qp_patience_ns(const struct tz_qp *qp)
 {
-	u64 ns;
+	u64 floor = qp->init.min_retry_ns, ns = 0;
 
-	if (!qp->attr.timeout)
+	if (qp->attr.timeout)
+		ns = (4096ull << (qp->attr.timeout & 31)) *
+		     (qp->attr.retry_cnt + 1u);
+	if (qp->conn == TZ_CONN_CLOSED)
+		return ns && ns < floor ? ns : floor + 1;	/* never 0 */
+	if (!ns)
 		return 0;
-	ns = (4096ull << (qp->attr.timeout & 31)) * (qp->attr.retry_cnt + 1u);
-	return ns > qp->init.min_retry_ns ? ns : qp->init.min_retry_ns;
+	return ns > floor ? ns : floor;
 }
 
 static bool tz_qp_waits_for_peer(const struct tz_qp *qp)
@@ -278,7 +285,7 @@ static bool tz_qp_waits_for_peer(const struct tz_qp *qp)
 	if ((qp->state != TZ_RTS && qp->state != TZ_SQD) || qp->req.rnr_until)
 		return false;
 	return tz_qp_outstanding(qp) ||
-	       (qp->conn == TZ_CONN_NONE && qp->req.progress_ns &&
+	       (qp->conn != TZ_CONN_UP && qp->req.progress_ns &&
 		tz_qp_unsent(qp));
 }
 

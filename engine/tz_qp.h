@@ -403,7 +403,8 @@ void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now);
 
 /*
  * The stream has ended, for whatever reason. Silent as long as no request is
- * waiting for the peer; otherwise, and for later ones, RETRY_EXC_ERR.
+ * waiting for the peer; those that wait, and later ones, end with
+ * RETRY_EXC_ERR when the QP's timeout and retries have passed.
  */
 void tz_qp_disconnected(struct tz_qp *qp, u64 now);
 

@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -135,11 +136,36 @@ bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now)
 	return true;
 }
 
+/*
+ * splice() to a connection that is over raises SIGPIPE, and has no flag against
+ * it. The signal would be for a write of the program's own, and end it: keep it
+ * back, and take back what this call raised.
+ */
+static ssize_t ub_splice_quietly(int from, int to, size_t bytes)
+{
+	static const struct timespec at_once;
+	sigset_t pipe_set, old;
+	ssize_t n;
+	int err;
+
+	sigemptyset(&pipe_set);
+	sigaddset(&pipe_set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+	n = splice(from, NULL, to, NULL, bytes,
+		   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	err = errno;
+	/* If it was blocked before, one more pending makes no difference. */
+	if (n < 0 && err == EPIPE && !sigismember(&old, SIGPIPE))
+		sigtimedwait(&pipe_set, NULL, &at_once);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = err;
+	return n;
+}
+
 enum ub_io ub_splice_flush(struct ub_conn *c)
 {
 	while (c->pipe_bytes) {
-		ssize_t n = splice(c->pipe[0], NULL, c->wfd, NULL, c->pipe_bytes,
-				   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		ssize_t n = ub_splice_quietly(c->pipe[0], c->wfd, c->pipe_bytes);
 
 		if (n > 0)
 			c->pipe_bytes -= n;
