@@ -154,8 +154,11 @@ static ssize_t ub_splice_quietly(int from, int to, size_t bytes)
 	n = splice(from, NULL, to, NULL, bytes,
 		   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 	err = errno;
-	/* If it was blocked before, one more pending makes no difference. */
-	if (n < 0 && err == EPIPE && !sigismember(&old, SIGPIPE))
+	/*
+	 * A part may have gone before the connection ended. If the signal was
+	 * blocked before, one more pending makes no difference.
+	 */
+	if (n != (ssize_t)bytes && !sigismember(&old, SIGPIPE))
 		sigtimedwait(&pipe_set, NULL, &at_once);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = err;
