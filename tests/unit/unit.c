@@ -6,8 +6,6 @@
 
 u8 unit_payload[1 << 18];
 
-static u32 unit_seen;		/* completions looked at */
-
 struct unit *unit_new(void)
 {
 	struct unit *u = calloc(1, sizeof(*u));
@@ -28,7 +26,7 @@ struct unit *unit_new(void)
 void unit_init_qp(struct unit *u)
 {
 	bed_qp_init(&u->q, &u->bed, &u->opts);
-	unit_seen = 0;
+	u->seen = 0;
 }
 
 void unit_start(struct unit *u)
@@ -115,13 +113,13 @@ void unit_recv(struct unit *u, u64 wr_id, u32 off, u32 len)
 
 u32 unit_cqes(const struct unit *u)
 {
-	return u->q.num_log - unit_seen;
+	return u->q.num_log - u->seen;
 }
 
 struct tcpzc_cqe unit_pop(struct unit *u)
 {
 	assert_true(unit_cqes(u) > 0);
-	return u->q.log[unit_seen++].cqe;
+	return u->q.log[u->seen++].cqe;
 }
 
 void unit_expect(struct unit *u, bool recv, u64 wr_id, u8 status)
@@ -129,7 +127,7 @@ void unit_expect(struct unit *u, bool recv, u64 wr_id, u8 status)
 	struct bed_cqe *c;
 
 	assert_true(unit_cqes(u) > 0);
-	c = &u->q.log[unit_seen++];
+	c = &u->q.log[u->seen++];
 	assert_int_equal(c->cqe.wr_id, wr_id);
 	assert_int_equal(c->cqe.status, status);
 	assert_int_equal(c->recv, recv);

@@ -45,6 +45,7 @@ struct unit {
 	struct bed_link link;
 	struct bed_qp_opts opts;
 	u64 now;
+	u32 seen;		/* completions looked at */
 	/* what the victim has sent and the test has not read yet */
 	u8 out[1 << 18];
 	u32 out_len;
