@@ -214,6 +214,8 @@ struct end {
 	bool owns_ctx;
 	struct ibv_pd *pd;
 	struct ibv_mr *mr;
+	struct ibv_pd *more_pd;		/* for a test's own use; freed with it */
+	struct ibv_mr *more_mr;
 	struct ibv_comp_channel *channel;
 	struct ibv_cq *cq[2];		/* CQ_SEND, CQ_RECV */
 	struct ibv_srq *srq;
@@ -231,7 +233,10 @@ long end_run(struct end *e, end_fn fn, void *arg, size_t arg_bytes);
  */
 struct end *end_new(const struct opts *o, bool own_process,
 		    struct end *sibling);
-/* Destroy all objects and check that it works; the process ends with 0. */
+/*
+ * Destroy all objects that are left, and check that it works; the process, if
+ * it is still there, ends with 0.
+ */
 void end_free(struct end *e);
 /* End the process of @e with @signal and wait for it. */
 void end_kill(struct end *e, int signal);

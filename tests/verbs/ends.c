@@ -282,7 +282,14 @@ static long do_open(struct end *e, void *arg)
 
 static long do_close(struct end *e, void *arg)
 {
-	check_rc(ibv_destroy_qp(e->qp), 0);
+	if (!e->ctx)
+		return 0;
+	if (e->qp)
+		check_rc(ibv_destroy_qp(e->qp), 0);
+	if (e->more_mr)
+		check_rc(ibv_dereg_mr(e->more_mr), 0);
+	if (e->more_pd)
+		check_rc(ibv_dealloc_pd(e->more_pd), 0);
 	if (e->srq)
 		check_rc(ibv_destroy_srq(e->srq), 0);
 	if (e->cq[1] != e->cq[0])

@@ -97,13 +97,18 @@ struct extra_mr {
 static long do_extra_mr(struct end *e, void *arg)
 {
 	struct extra_mr *x = arg;
-	struct ibv_pd *pd = x->other_pd ? ibv_alloc_pd(e->ctx) : e->pd;
-	struct ibv_mr *mr = ibv_reg_mr(pd, x->mem, x->bytes, x->access);
+	struct ibv_mr *mr;
 
+	if (x->other_pd)
+		e->more_pd = ibv_alloc_pd(e->ctx);
+	mr = ibv_reg_mr(x->other_pd ? e->more_pd : e->pd, x->mem, x->bytes,
+			x->access);
 	check_msg(mr, "ibv_reg_mr: %m");
 	x->key = mr->rkey;
 	if (x->gone)
 		check_rc(ibv_dereg_mr(mr), 0);
+	else
+		e->more_mr = mr;
 	return 0;
 }
 
@@ -118,7 +123,6 @@ static uint32_t extra_key(struct end *e, int access, bool other_pd, bool gone)
 	return x.key;
 }
 
-/* What is left open dies with the process: the ends are not freed. */
 static void remote_access_one(enum topo t, const char *what,
 			      enum ibv_wr_opcode op,
 			      void (*spoil)(struct wr *wr, struct end *b))
@@ -140,6 +144,7 @@ static void remote_access_one(enum topo t, const char *what,
 	check_bytes(p.b->mem, 64, 0xbb);
 	check_bytes(p.b->mem + 64, 64, 0xaa);
 	check_bytes(p.b->mem + 128, MEM - 128, 0xbb);
+	pair_close(&p);
 }
 
 static void spoil_key(struct wr *wr, struct end *b)
@@ -394,6 +399,7 @@ static void recv_bad_key_one(enum topo t, const char *what, struct wr *r,
 	post_bad(p, wr_make(p->a, IBV_WR_SEND, BAD, 0, 64));
 	expect_requester(p->a, IBV_WC_REM_OP_ERR);
 	expect_responder(p->b, IBV_WC_LOC_PROT_ERR, 0);
+	pair_close(p);
 }
 
 static void recv_bad_key_topo(enum topo t)
@@ -451,6 +457,7 @@ static void local_one(enum topo t, const char *what, struct pair *p, struct wr w
 	expect_send(p->b, 1, IBV_WC_RETRY_EXC_ERR);
 	expect_recv(p->b, RECV1, IBV_WC_WR_FLUSH_ERR);
 	expect_recv(p->b, RECV2, IBV_WC_WR_FLUSH_ERR);
+	pair_close(p);
 }
 
 static void local_topo(enum topo t)
@@ -655,6 +662,7 @@ static long do_close_device(struct end *e, void *arg)
 	check_rc(ibv_dereg_mr(e->mr), 0);
 	check_rc(ibv_dealloc_pd(e->pd), 0);
 	check_rc(ibv_close_device(e->ctx), 0);
+	e->ctx = NULL;
 	return 0;
 }
 
@@ -702,6 +710,7 @@ static void peer_gone(void)
 					       p.b, 0));
 			post_send(p.a, wr_make(p.a, IBV_WR_SEND, 2, 0, 64));
 			expect_retry_exc(p.a, start, 0);
+			pair_close(&p);
 		}
 	}
 }
@@ -723,6 +732,7 @@ static void peer_gone_waiting(void)
 		expect_no_wc(p.a, CQ_SEND, 30);
 		finish(p.b, how);
 		expect_retry_exc(p.a, now_ns(), 0);
+		pair_close(&p);
 	}
 }
 
@@ -760,7 +770,7 @@ static void peer_killed_midway(void)
 		}
 		check(failed);
 		expect_recv(p.a, RECV1, IBV_WC_WR_FLUSH_ERR);
-		end_free(p.a);
+		pair_close(&p);
 	}
 }
 

@@ -865,7 +865,7 @@ static void rnr_timer(void)
 	expect_send(p.a, 1, IBV_WC_SUCCESS);
 	start = now_ns();
 	post_send(p.a, wr_make(p.a, IBV_WR_SEND, 2, 0, 8));
-	sleep_ms(5);
+	sleep_ms(25);
 	post_recv(p.b, 3, 0, 8);
 	expect_send(p.a, 2, IBV_WC_SUCCESS);
 	check_msg(now_ns() - start > 40960000, "took only %.2f ms",

@@ -412,6 +412,8 @@ static void drain_one(enum topo t, bool notify)
 	test_context("%s, notify %d", topo_name(t), notify);
 	o.min_rnr_timer = 18;		/* 5.12 ms */
 	pair_open(&p, t, &o, NULL);
+	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 99, 0, 8, p.b, 0));
+	expect_send(p.a, 99, IBV_WC_SUCCESS);
 	/* Begun, and cannot end before the peer receives. */
 	for (i = 0; i < 5; i++)
 		post_send(p.a, wr_make(p.a, IBV_WR_SEND, i, 0, 8));
@@ -691,7 +693,9 @@ static void reuse_partners(void)
 	int i;
 
 	for (i = 0; i < 20; i++) {
-		e = end_new(&base, i % 4 == 3, i % 4 == 1 ? hub : NULL);
+		/* TSan does not survive threads in a child of one with threads. */
+		e = end_new(&base, i % 4 == 3 && !test_is_tsan(),
+			    i % 4 == 1 ? hub : NULL);
 		end_connect(hub, e);
 		post_recv(hub, i, 0, 64);
 		post_send(e, wr_make(e, IBV_WR_SEND, i, 0, 64));

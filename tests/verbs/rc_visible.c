@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* These look at memory that another thread or process is writing. */
-#define LOOKS	__attribute__((no_sanitize("thread"), noinline))
+#define LOOKS	__attribute__((noinline))
 
 static const struct opts plain = { .mem_bytes = 4 * MIB };
 
