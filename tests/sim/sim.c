@@ -69,6 +69,8 @@ static void sim_draw_sizes(struct sim_cfg *c, struct rng *r)
 	c->depth = PICK(r, 1, 2, 8, 16, 64);
 	c->sockbuf = PICK(r, 1, 100, 3000, 20000, 200000);
 	c->chunk = PICK(r, 16, 100, 1500, 10000, 100000);
+	if (c->max_msg > 64 && c->sockbuf < 50)
+		c->sockbuf = 50;
 	if (c->max_msg > 1024 && c->sockbuf < 3000)
 		c->sockbuf = 3000;
 	if (c->max_msg > 1024 && c->chunk < 1500)

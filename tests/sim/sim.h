@@ -28,7 +28,7 @@
 #define SIM_PD		7u
 #define SIM_OTHER_PD	8u
 /* From here on nothing is made worse. */
-#define SIM_ENOUGH_STEPS	20000u
+#define SIM_ENOUGH_STEPS	8000u
 
 #define US		1000ull
 #define MS		1000000ull
