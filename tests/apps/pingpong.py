@@ -28,6 +28,10 @@ class Case:
     def name(self):
         return f"{self.program}/{self.topic}"
 
+    @staticmethod
+    def cpu():
+        return 2
+
     def iterations(self):
         return int(self.args[self.args.index("-n") + 1])
 
@@ -70,13 +74,14 @@ def matrix():
     yield case("64-queue-pairs-events", SRQ, "-c -q 64 -r 600 -e", "")
 
 
-def run(ctx, case, bed_class):
+def run(ctx, case, bed_class, client_bed_class=None):
     if case.gid and not net.has_ipv6():
         raise Skip("this kernel has no IPv6")
     path = ctx.path(case.path)
     pair = Pair(ctx, bed_class(ctx), path, case.program,
                 ("-d", "tcpzc0", "-g", case.gid, *case.args),
-                server_first=case.server_first, hold=case.hold)
+                server_first=case.server_first, hold=case.hold,
+                client_bed=client_bed_class and client_bed_class(ctx))
     pair.finish()
     check(pair, case)
 

@@ -1,38 +1,92 @@
 # SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 """All tests of real programs."""
 
-from runlib.bed import Bed
+from runlib import root
+from runlib.bed import Asan, Bed, LittleMemlock, Tsan, Unprivileged
 from runlib.case import Test
 
-from . import data, devices, perftest, pingpong
+from . import crash, data, devices, launcher, many, perftest, pingpong, settings
+
+QUICK = {"data/write", "data/send", "data/read", "data/fetch-add", "launcher/options",
+         "launcher/statuses", "launcher/killed", "settings/ports", "settings/bad-values",
+         "many/mixed"}
 
 
 def programs(suite, bed, wanted=None, quick=False):
     """Pairs of programs: all, or those with the tag wanted."""
     for module, cases in ((pingpong, pingpong.matrix()), (perftest, perftest.matrix())):
         for case in cases:
-            if wanted and wanted not in case.tags:
-                continue
-            yield Test(f"{suite}/{case.name()}",
-                       lambda ctx, module=module, case=case: module.run(ctx, case, bed),
-                       limit=60, build=bed.variant, quick=quick and "quick" in case.tags,
-                       cpu=2 if module is pingpong else case.cpu())
+            if not wanted or wanted in case.tags:
+                yield program_test(suite, bed, module, case, quick and "quick" in case.tags)
 
 
-def device_tests(suite, bed, quick=False):
-    for name, run in devices.CASES.items():
-        yield Test(f"{suite}/devices/{name}", lambda ctx, run=run: run(ctx, bed),
-                   build=bed.variant, quick=quick)
+def program_test(suite, bed, module, case, quick=False):
+    return Test(f"{suite}/{case.name()}", lambda ctx: module.run(ctx, case, bed),
+                limit=60, build=bed.variant, quick=quick, cpu=case.cpu())
+
+
+def table(suite, bed, topic, cases, run, **options):
+    """A test of each entry of a module's CASES."""
+    for name, case in cases.items():
+        name = f"{topic}/{name}"
+        yield Test(f"{suite}/{name}", lambda ctx, case=case: run(ctx, case), build=bed.variant,
+                   quick=suite == "apps" and (name in QUICK or topic == "devices"), **options)
+
+
+def device_tests(suite, bed):
+    return table(suite, bed, "devices", devices.CASES, lambda ctx, case: case(ctx, bed))
 
 
 def data_tests(suite, bed):
-    for name, (program, size, args, check) in data.CASES.items():
-        yield Test(f"{suite}/data/{name}",
-                   lambda ctx, p=program, s=size, a=args, c=check:
-                   data.run(ctx, bed, p, s, a, c),
-                   build=bed.variant, quick=name in ("write", "send", "read", "fetch-add"))
+    return table(suite, bed, "data", data.CASES,
+                 lambda ctx, case: data.run(ctx, bed, case[0], case[1], case[2], case[3]))
+
+
+def other_tests(suite, bed):
+    yield from table(suite, bed, "launcher", launcher.CASES,
+                     lambda ctx, case: launcher.run(ctx, bed, case), limit=90)
+    yield from table(suite, bed, "settings", settings.CASES,
+                     lambda ctx, case: case(ctx, bed), limit=120)
+    yield from many_tests(suite, bed)
+
+
+def many_tests(suite, bed):
+    return table(suite, bed, "many", many.CASES,
+                 lambda ctx, case: many.run(ctx, bed, *case), limit=90, cpu=2)
+
+
+def crash_tests(suite, bed, rounds):
+    return table(suite, bed, "killed", dict(crash.cases()),
+                 lambda ctx, case: crash.run(ctx, bed, *case, rounds), limit=30 * rounds)
+
+
+def other_release():
+    """Another release's programs and libraries, all of them at least once."""
+    suite = root.SUITE
+    yield from device_tests(suite, root.Chroot)
+    yield from programs(suite, root.Chroot, "other")
+    for case in perftest.newer():
+        yield program_test(suite, root.Chroot, perftest, case)
+    yield from data_tests(suite, root.Chroot)
+    yield from many_tests(suite, root.Chroot)
+    yield from programs(f"{suite}-nobody", root.ChrootNobody, "quick")
+    # One side of each release
+    for name, beds in (("server", (root.Chroot, Bed)), ("client", (Bed, root.Chroot))):
+        for case in pingpong.matrix():
+            if "other" in case.tags:
+                yield Test(f"{suite}-as-{name}/{case.name()}",
+                           lambda ctx, case=case, beds=beds: pingpong.run(ctx, case, *beds),
+                           build=root.VARIANT, cpu=case.cpu())
 
 
 def tests():
-    return [*device_tests("apps", Bed, quick=True), *programs("apps", Bed, quick=True),
-            *data_tests("apps", Bed)]
+    return [
+        *device_tests("apps", Bed), *other_tests("apps", Bed),
+        *programs("apps", Bed, quick=True), *data_tests("apps", Bed),
+        *crash_tests("apps", Bed, rounds=3),
+        *programs("nobody", Unprivileged, "other"), *device_tests("nobody", Unprivileged),
+        *programs("memlock", LittleMemlock, "quick"), *other_release(),
+        *programs("asan", Asan, "san"), *device_tests("asan", Asan),
+        *crash_tests("asan", Asan, rounds=1),
+        *programs("tsan", Tsan, "san"), *device_tests("tsan", Tsan),
+    ]

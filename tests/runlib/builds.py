@@ -15,7 +15,9 @@ VARIANTS = {
     "tsan": ["--sanitize=thread"],
     "clang": ["--cc=clang"],
     "fuzz": ["--cc=clang", "--sanitize=address"],
-    "trixie": ["--rdma-core=56.1"],
+    # reconfigured for installation by root.py, hence a directory of its own
+    "trixie": ["--rdma-core=56.1", "--dir=" + os.path.join(ROOT, "build-trixie"),
+               "tcpzc-run", "tcpzc-preload", "rdma-core"],
 }
 LIMIT = 900
 SCRIPT = os.path.join(ROOT, "scripts", "build")
@@ -46,7 +48,7 @@ class Builds:
 
 def build(ctx, variant):
     command = [SCRIPT, *VARIANTS[variant]]
-    process = ctx.finish(command, LIMIT - 10, env=cache_environment())
+    process = ctx.finish(command, LIMIT - 10, env=cache_environment(), name="scripts/build")
     if process.status:
         raise Fail(process.describe())
     if not os.access(ctx.builds.runner(variant), os.X_OK):

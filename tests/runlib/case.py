@@ -26,7 +26,7 @@ class Test:
     limit: float = 60       # seconds after which the runner ends it: a failure
     quick: bool = False     # part of --quick
     build: str = ""         # the variant of scripts/build that it needs; "" is the default
-    cpu: int = 0            # processors it keeps busy; 0: it mostly waits
+    cpu: float = 1          # processors it keeps busy
 
 
 def expect(condition, text, *processes):
@@ -46,7 +46,7 @@ class Context:
         self.builds = builds
         self.processes = []
         self.paths = []
-        self.directory = tempfile.mkdtemp(prefix="tcpzc-test.")
+        self.directory = tempfile.mkdtemp(prefix="tcpzc-test.", dir="/tmp")
         self.trees = leftover.Trees()
         os.chmod(self.directory, 0o755)
 

@@ -126,8 +126,8 @@ class Runner:
                 leftover.end_children()
 
     def _room(self, test):
-        busy = sum(w.test.cpu or 1 for w in self.workers)
-        return not self.workers or busy + (test.cpu or 1) <= self.jobs
+        busy = sum(worker.test.cpu for worker in self.workers)
+        return not self.workers or busy + test.cpu < self.jobs + 0.5
 
     def abort(self):
         """We are to end now: so are the tests."""
