@@ -51,16 +51,21 @@ def _bandwidth_args(size, qps):
 
 _counts = {}
 
+# Of many QPs perftest counts cq_mod (100) completions for each CQE, for the last
+# one of a QP, too. If the iterations are not a multiple of it, the total is
+# reached too soon, polling stops, and QPs with a full send queue wait for ever.
+ROUND = 100
+
 
 def iterations(bench, path, program, size, qps):
     """How many per QP fit into the time: found by a short run, then kept."""
     key = (path.name, path.congestion, program, size, qps)
     if key not in _counts:
-        short = max(300, min(5000, (1 << 28) // size // qps))
+        short = max(300, min(5000, (1 << 28) // size // qps // ROUND * ROUND))
         row, *_ = once(bench, path, program,
                        _bandwidth_args(size, qps) + ["-n", str(short)])
         rate = row[4] * 1e6 / qps
-        _counts[key] = max(short, int(rate * bench.seconds))
+        _counts[key] = max(short, int(rate * bench.seconds) // ROUND * ROUND)
     return _counts[key]
 
 
