@@ -94,7 +94,8 @@ def markdown(document):
     lines = [f"{where['model']}, {where['cpus']} CPUs, Linux {where['kernel']}; "
              f"{document['repetitions']} repetitions, interleaved; "
              f"{document['seconds']:g} s each; processes "
-             + ("pinned to one core each." if document["pinned"] else "not pinned.")]
+             + ("pinned to one core each" if document["pinned"] else "not pinned")
+             + (f", nice {document['nice']}." if document["nice"] else ".")]
     for name, part in document["sections"].items():
         lines += ["", f"### {name}", "", *_target_table(part), "", *_case_table(part)]
         if part["best_raw"]:
