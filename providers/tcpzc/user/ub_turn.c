@@ -14,6 +14,8 @@
 /* Calls of recvmsg and of sendmsg per turn; then others get theirs. */
 #define UB_RX_CALLS	16
 #define UB_TX_CALLS	16
+/* Turns for reading what is left of a broken connection. */
+#define UB_LAST_TURNS	64
 
 /* Held back posts are sent when they are so many, or so large together. */
 #define UB_HOLD_WRS	64u
@@ -334,11 +336,22 @@ static void ub_step_rx(struct ub_qp *qp, u64 now)
 		qp->conn.rx_after = now + UB_BULK_PAUSE_NS;
 }
 
+/* The peer has hung up; what it said before that may be the reason. */
+static void ub_read_last_words(struct ub_qp *qp, u64 now)
+{
+	int i;
+
+	for (i = 0; i < UB_LAST_TURNS && ub_rx(qp, now) && !qp->conn.rx_idle; i++)
+		;
+}
+
 static void ub_step_tx(struct ub_qp *qp, u64 now)
 {
-	if (qp->conn.state == UB_CONN_UP && now >= qp->conn.tx_after &&
-	    !ub_tx(qp, now))
-		ub_conn_lost(qp, now);
+	if (qp->conn.state != UB_CONN_UP || now < qp->conn.tx_after ||
+	    ub_tx(qp, now))
+		return;
+	ub_read_last_words(qp, now);
+	ub_conn_lost(qp, now);
 }
 
 void ub_run_tx(struct ub_qp *qp, u64 now)
