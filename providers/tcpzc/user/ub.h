@@ -238,6 +238,7 @@ struct ub_settings {
 	char cc[16];			/* congestion control; "": default */
 	u64 min_retry_ns;
 	bool stats;
+	bool zerocopy;			/* send large payloads by reference */
 };
 
 struct ub_context {

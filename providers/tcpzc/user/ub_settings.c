@@ -69,10 +69,20 @@ static bool ub_set_retry(struct ub_settings *set, const char *value)
 	return true;
 }
 
+static bool ub_set_switch(bool *on, const char *value)
+{
+	*on = !strcmp(value, "1");
+	return *on || !strcmp(value, "0");
+}
+
 static bool ub_set_stats(struct ub_settings *set, const char *value)
 {
-	set->stats = strcmp(value, "0") != 0;
-	return true;
+	return ub_set_switch(&set->stats, value);
+}
+
+static bool ub_set_zerocopy(struct ub_settings *set, const char *value)
+{
+	return ub_set_switch(&set->zerocopy, value);
 }
 
 bool ub_settings_read(struct ub_settings *set, const char *device)
@@ -87,6 +97,7 @@ bool ub_settings_read(struct ub_settings *set, const char *device)
 		  "a name from /proc/sys/net/ipv4/tcp_available_congestion_control" },
 		{ "TCPZC_MIN_RETRY_MS", ub_set_retry, "milliseconds" },
 		{ "TCPZC_STATS", ub_set_stats, "0 or 1" },
+		{ "TCPZC_ZEROCOPY", ub_set_zerocopy, "0 or 1" },
 	};
 	size_t i;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * ub_splice.c - sending without a copy: the pages of large payloads are put
+ * ub_splice.c - sending without a copy (TCPZC_ZEROCOPY=1; where both ends are on
+ * one host the copy is faster, docs/decisions.md): the pages of large payloads are put
  * into a pipe by reference and moved from there to the socket. They are the
  * work requests' until the peer has acknowledged them.
  *
@@ -118,10 +119,13 @@ static int ub_splice_iov(struct ub_conn *c, const struct tz_vec *vec, int n,
 bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now)
 {
 	struct ub_conn *c = &qp->conn;
-	u32 bytes = tz_qp_tx_ref_bytes(&qp->eng);
 	struct iovec iov[UB_IOV];
 	ssize_t took;
+	u32 bytes;
 
+	if (!qp->ctx->set.zerocopy)
+		return false;
+	bytes = tz_qp_tx_ref_bytes(&qp->eng);
 	if (bytes < UB_SPLICE_BYTES || c->rfd != c->wfd || !ub_pipe_open(c))
 		return false;
 	if (UB_HDRS_BYTES - c->hdrs_used < qp->eng.tx.size && !ub_hdrs_renew(c))
