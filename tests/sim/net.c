@@ -207,12 +207,15 @@ void net_tx(struct sim_qp *q)
 {
 	struct sim *s = q->sim;
 	struct tz_vec vec[NET_VECS];
+	bool pending = tz_qp_tx_pending(&q->b.qp);
 	u32 room, ref, done = 0;
 	int i, n;
 
 	sim_enter(q);
 	tz_qp_tx_fill(&q->b.qp, s->now);
 	n = net_peek(q, vec);
+	BED_CHECK(pending || !n, "%s: had something to send, but did not say so",
+		  q->name);
 	ref = s->cfg.zero_copy && rng_chance(&s->rng, 3, 4) ?
 		tz_qp_tx_ref_bytes(&q->b.qp) : 0;
 	room = s->cfg.sockbuf - net_out(q)->bytes;
@@ -293,6 +296,7 @@ void net_rx(struct sim_qp *q)
 	struct sim *s = q->sim;
 	struct tz_vec vec[NET_VECS];
 	u32 limit = net_arrived(s, net_in(q)), done;
+	u64 rnr = q->b.qp.stats.rx_rnr_naks;
 	int n;
 
 	if (q->said_all) {
@@ -309,6 +313,8 @@ void net_rx(struct sim_qp *q)
 	if (done) {
 		TRACE(q, "received %u bytes", done);
 		tz_qp_rx_done(&q->b.qp, done, s->now);
+		if (q->b.qp.stats.rx_rnr_naks != rnr)
+			wire_rnr(q);
 		sim_wake(q);
 		sim_moved(s);
 	} else {

@@ -129,6 +129,8 @@ struct sim_wire {
 	u32 ack;
 	u32 rnr_seen;
 	u32 begun;		/* messages of which something was sent */
+	u64 not_before;		/* after an RNR NAK: when to send again */
+	u32 rnr_msn, rnr_rounds;	/* how often the same one was sent again */
 	bool in_msg;
 	u32 off;
 	u32 resp_off;
@@ -357,6 +359,8 @@ void oracle_check_end(struct sim_qp *q);
 
 /* wire.c */
 void wire_reset(struct sim_qp *q);
+/* An RNR NAK has arrived. */
+void wire_rnr(struct sim_qp *q);
 void wire_bytes(struct sim_qp *q, const u8 *bytes, u32 len);
 
 /* evil.c */

@@ -39,6 +39,40 @@ void wire_reset(struct sim_qp *q)
 	q->wire.ack = q->attr.rq_psn;
 }
 
+/* IB specification, volume 1, table 45: in units of 10 us. */
+static u64 wire_rnr_ns(u8 code)
+{
+	static const u16 table[32] = {
+		0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256,
+		384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288,
+		16384, 24576, 32768, 49152
+	};
+
+	return (code ? table[code] : 65536ull) * 10000;
+}
+
+void wire_rnr(struct sim_qp *q)
+{
+	if (q->peer && !q->peer->loose)
+		q->wire.not_before = q->sim->now +
+				     wire_rnr_ns(q->peer->attr.min_rnr_timer);
+}
+
+/* A message is sent again: not too early, and not too often. */
+static void wire_again(struct sim_qp *q, u32 msn)
+{
+	struct sim_wire *w = &q->wire;
+
+	BED_CHECK(q->sim->now >= w->not_before,
+		  "%s: request %x sent again after an RNR NAK %llu ns too early",
+		  q->name, msn, (unsigned long long)(w->not_before - q->sim->now));
+	w->rnr_rounds = msn == w->rnr_msn ? w->rnr_rounds + 1 : 1;
+	w->rnr_msn = msn;
+	BED_CHECK(q->attr.rnr_retry == 7 || w->rnr_rounds <= q->attr.rnr_retry,
+		  "%s: request %x sent again %u times, rnr_retry %u", q->name,
+		  msn, w->rnr_rounds, q->attr.rnr_retry);
+}
+
 /* ---- requests ----------------------------------------------------------- */
 
 /* A new request goes on where the last one ended, or back after an RNR NAK. */
@@ -52,9 +86,11 @@ static void wire_request_start(struct sim_qp *q, u32 msn)
 			  "request %x instead of %x", msn, w->next_msn);
 		w->rnr_seen = rnr;
 		w->in_msg = false;
+		wire_again(q, msn);
 	} else if (w->in_msg) {
 		BED_CHECK(rnr != w->rnr_seen, "request %x starts anew", msn);
 		w->rnr_seen = rnr;
+		wire_again(q, msn);
 	}
 	w->off = 0;
 	w->next_msn = msn;
