@@ -177,9 +177,31 @@ static void test_reset(void **state)
 
 /* ---- the connection's end ----------------------------------------------- */
 
+static struct unit *abandoned(u8 timeout, u64 min_retry_ns)
+{
+	struct unit *u = unit_new();
+
+	u->link.timeout = timeout;
+	u->link.retry_cnt = 0;
+	u->opts.min_retry_ns = min_retry_ns;
+	unit_start(u);
+	return u;
+}
+
+/* The peer has gone: requests fail when its time is over, and not before. */
+static void fails_after(struct unit *u, u64 ns)
+{
+	assert_true(tz_qp_deadline(&u->q.qp) == u->now + ns);
+	unit_tick(u, ns - 1);
+	unit_no_cqe(u);
+	assert_int_equal(u->q.qp.state, TZ_RTS);
+	unit_tick(u, 1);
+	assert_int_equal(u->q.qp.state, TZ_ERR);
+}
+
 static void test_silent_close(void **state)
 {
-	struct unit *u = started();
+	struct unit *u = abandoned(14, 10 * MS);
 	u32 e;
 
 	unit_recv(u, 1, 0, 10);
@@ -191,27 +213,56 @@ static void test_silent_close(void **state)
 	for (e = 0; e < TZ_EVENTS; e++)
 		assert_int_equal(unit_event(u, e), 0);
 	assert_int_equal(u->q.qp.state, TZ_RTS);
+	assert_int_equal(tz_qp_deadline(&u->q.qp), 0);
 	unit_silent(u);
+	unit_tick(u, 1000 * SEC);
+	unit_no_cqe(u);
 	/* until something is asked of the peer */
 	unit_post(u, 3, TCPZC_WQE_SEND, 0, 1);
+	fails_after(u, 10 * MS + 1);
 	unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
 	unit_expect(u, false, 3, TCPZC_WC_RETRY_EXC_ERR);
 	unit_free(u);
 }
 
+/* Its own time, if that is shorter; no time at all means not for ever here. */
 static void test_close_while_waiting(void **state)
 {
-	struct unit *u = started();
+	static const struct { u8 timeout; u64 min, ns; } t[] = {
+		{ 1, 10 * MS, 8192 }, { 14, 10 * MS, 10 * MS + 1 },
+		{ 0, 10 * MS, 10 * MS + 1 },
+	};
+	u32 i;
+
+	for (i = 0; i < 3; i++) {
+		struct unit *u = abandoned(t[i].timeout, t[i].min);
+
+		unit_post(u, 1, TCPZC_WQE_SEND, 0, 1);
+		unit_post(u, 2, TCPZC_WQE_SEND, 0, 1);
+		while (unit_next(u, &h))
+			;
+		unit_ack(u, UNIT_SQ_PSN + 1);
+		unit_expect(u, false, 1, 0);
+		unit_tick(u, 5000);
+		tz_qp_disconnected(&u->q.qp, u->now);
+		unit_post(u, 3, TCPZC_WQE_SEND, 0, 1);
+		fails_after(u, t[i].ns);
+		unit_expect(u, false, 2, TCPZC_WC_RETRY_EXC_ERR);
+		unit_expect(u, false, 3, TCPZC_WC_WR_FLUSH_ERR);
+		unit_free(u);
+	}
+}
+
+/* Both programs end: nothing has failed if the QP goes before its time. */
+static void test_close_and_leave(void **state)
+{
+	struct unit *u = abandoned(14, 10 * MS);
 
 	unit_post(u, 1, TCPZC_WQE_SEND, 0, 1);
-	unit_post(u, 2, TCPZC_WQE_SEND, 0, 1);
-	while (unit_next(u, &h))
-		;
-	unit_ack(u, UNIT_SQ_PSN + 1);
-	unit_expect(u, false, 1, 0);
+	unit_expect_pdu(u, &h, TZ_PDU_SEND);
 	tz_qp_disconnected(&u->q.qp, u->now);
-	unit_expect(u, false, 2, TCPZC_WC_RETRY_EXC_ERR);
-	assert_int_equal(u->q.qp.state, TZ_ERR);
+	unit_modify(u, TZ_ERR);
+	unit_expect(u, false, 1, TCPZC_WC_WR_FLUSH_ERR);
 	unit_free(u);
 }
 
@@ -229,6 +280,7 @@ static void test_close_in_rtr(void **state)
 	unit_no_cqe(u);
 	assert_int_equal(u->q.qp.state, TZ_RTR);
 	unit_modify(u, TZ_RTS);
+	fails_after(u, 1);
 	unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
 	unit_free(u);
 }
@@ -539,6 +591,7 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_silent_close),
 		cmocka_unit_test(test_close_while_waiting),
+		cmocka_unit_test(test_close_and_leave),
 		cmocka_unit_test(test_close_in_rtr),
 		cmocka_unit_test(test_timeout),
 		cmocka_unit_test(test_no_timeout),

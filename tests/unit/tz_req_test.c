@@ -370,6 +370,7 @@ static void test_strange_ack(void **state)
 		unit_no_cqe(u);
 		assert_int_equal(u->q.qp.stats.protocol_errors, 1);
 		tz_qp_disconnected(&u->q.qp, u->now);
+		unit_tick(u, 1);
 		unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
 		unit_free(u);
 	}
