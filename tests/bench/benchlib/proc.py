@@ -34,6 +34,17 @@ class Process:
             command, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err,
             env={**os.environ, **(env or {})}, start_new_session=True)
         self.pid = self.popen.pid
+        self._favour(os.getpriority(os.PRIO_PROCESS, 0))
+
+    def _favour(self, nice):
+        """Between sessions it is the autogroup's niceness that counts."""
+        if not nice:
+            return
+        try:
+            with open(f"/proc/{self.pid}/autogroup", "w", encoding="ascii") as file:
+                file.write(str(nice))
+        except OSError:
+            pass
 
     def poll(self):
         if self.status is None:
