@@ -25,6 +25,9 @@ void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init)
 	memset(qp, 0, sizeof(*qp));
 	qp->ops = init->ops;
 	qp->init = *init;
+	qp->pdn = init->pdn;
+	if (!qp->init.rq_pdn)
+		qp->init.rq_pdn = init->pdn;
 	if (!qp->init.max_pdu)
 		qp->init.max_pdu = TZ_DEFAULT_PDU_BYTES;
 	qp->tx.buf = init->tx_buf;

@@ -116,7 +116,7 @@ enum tz_event {
 /* What the engine asks of its backend; called within the QP's calls only. */
 struct tz_ops {
 	/*
-	 * The region of @key in @qp's protection domain, NULL if none. The
+	 * The region of @key in the protection domain tz_qp.pdn, NULL if none. The
 	 * pointer is good until the engine returns to the backend; the engine
 	 * takes a reference (mr_get) when it keeps one longer.
 	 */
@@ -212,6 +212,7 @@ struct tz_qp_init {
 	const struct tz_ops *ops;
 	u32 qpn;
 	u32 pdn;
+	u32 rq_pdn;		/* of receives: the SRQ's; 0: as @pdn */
 	struct tz_ring sq;
 	u32 sq_max_sge;
 	u32 sq_max_inline;
@@ -370,6 +371,7 @@ struct tz_qp {
 	const struct tz_ops *ops;
 	struct tz_qp_init init;
 	struct tz_qp_attr attr;
+	u32 pdn;		/* where mr_find() is to look now */
 	enum tz_state state;
 	enum tz_conn conn;
 	bool sqd_notify;

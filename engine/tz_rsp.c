@@ -237,6 +237,19 @@ static void tz_rsp_open_msg(struct tz_qp *qp)
 	rsp->in_msg = true;
 }
 
+/* An SRQ's receives are in its own protection domain (IB 10.2.9.1). */
+static bool tz_rsp_resolve(struct tz_qp *qp, u64 *room)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+	bool ok;
+
+	qp->pdn = qp->init.rq_pdn;
+	ok = tz_sgl_resolve(qp, &rsp->dst, rsp->rwqe.sge, rsp->rwqe.num_sge,
+			    TZ_ACCESS_LOCAL_WRITE, room);
+	qp->pdn = qp->init.pdn;
+	return ok;
+}
+
 static enum tz_verdict tz_rsp_send(struct tz_qp *qp, u64 now)
 {
 	struct tz_rsp *rsp = &qp->rsp;
@@ -253,9 +266,7 @@ static enum tz_verdict tz_rsp_send(struct tz_qp *qp, u64 now)
 		if (rsp->rwqe.bad)
 			return tz_rsp_refuse(qp, TZ_NAK_REM_OP,
 					     TCPZC_WC_LOC_QP_OP_ERR);
-		if (!tz_sgl_resolve(qp, &rsp->dst, rsp->rwqe.sge,
-				    rsp->rwqe.num_sge, TZ_ACCESS_LOCAL_WRITE,
-				    &room))
+		if (!tz_rsp_resolve(qp, &room))
 			return tz_rsp_refuse(qp, TZ_NAK_REM_OP,
 					     TCPZC_WC_LOC_PROT_ERR);
 		if (rsp->total > room)

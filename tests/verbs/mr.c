@@ -403,120 +403,6 @@ static void receive_gone(void)
 	}
 }
 
-/* ---- memory that cannot be used ----------------------------------------- */
-
-enum spoil { UNMAPPED, READ_ONLY, NO_ACCESS, SPOILS };
-
-/*
- * The application takes its memory away without saying so. An adapter would
- * still have the pages; here the request may fail, but nothing else may.
- */
-static void *spoiled(struct end *e, enum spoil how, struct ibv_mr **mr)
-{
-	uint8_t *mem = mmap(NULL, MIB, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	check(mem != MAP_FAILED);
-	memset(mem, 1, MIB);
-	*mr = ibv_reg_mr(e->pd, mem, MIB, ACCESS_ALL);
-	check(*mr);
-	if (how == UNMAPPED)
-		check_eq(munmap(mem, MIB), 0);
-	else
-		check_eq(mprotect(mem, MIB, how == READ_ONLY ? PROT_READ :
-				  PROT_NONE), 0);
-	return mem;
-}
-
-static void spoiled_remote(enum spoil how, enum ibv_wr_opcode op, uint32_t len)
-{
-	struct pair p, good;
-	struct ibv_mr *mr;
-	struct ibv_wc wc;
-	struct wr wr;
-	void *mem;
-
-	test_context("remote, spoilt %d, opcode %d, %u bytes", how, op, len);
-	pair_open(&p, TOPO_PROCESSES, &plain, NULL);
-	/* The responder is in this process: what is spoilt is here. */
-	mem = spoiled(p.a, how, &mr);
-	wr = wr_to(p.b, op, len, (uintptr_t)mem + 64, mr->rkey);
-	post_send(p.b, wr);
-	wait_wc(p.b, CQ_SEND, &wc);
-	check_eq(wc.wr_id, 1);
-	check_msg(wc.status == IBV_WC_SUCCESS ||
-		  wc.status == IBV_WC_REM_ACCESS_ERR ||
-		  wc.status == IBV_WC_REM_OP_ERR, "%s",
-		  ibv_wc_status_str(wc.status));
-	if (how == READ_ONLY && op == IBV_WR_RDMA_READ)
-		check_eq(wc.status, IBV_WC_SUCCESS);
-	pair_open(&good, TOPO_CONTEXTS, &plain, NULL);
-	write_to(&good, 64, (uintptr_t)good.b->mem, good.b->rkey);
-	pair_close(&good);
-	check_rc(ibv_dereg_mr(mr), 0);
-	if (how != UNMAPPED)
-		munmap(mem, MIB);
-	pair_close(&p);
-}
-
-static void spoiled_local(enum spoil how, enum ibv_wr_opcode op, uint32_t len)
-{
-	struct ibv_mr *mr;
-	struct ibv_wc wc;
-	struct pair p;
-	struct wr wr;
-	void *mem;
-
-	test_context("local, spoilt %d, opcode %d, %u bytes", how, op, len);
-	pair_open(&p, TOPO_PROCESSES, &plain, NULL);
-	mem = spoiled(p.a, how, &mr);
-	wr = wr_rdma(p.a, op, 1, 0, len, p.b, 0);
-	wr.sge[0].addr = (uintptr_t)mem + 64;
-	wr.sge[0].lkey = mr->lkey;
-	if (op == IBV_WR_SEND)
-		post_recv(p.b, 5, 0, MIB);
-	post_send(p.a, wr);
-	wait_wc(p.a, CQ_SEND, &wc);
-	check_eq(wc.wr_id, 1);
-	check_msg(wc.status == IBV_WC_SUCCESS || wc.status == IBV_WC_LOC_PROT_ERR,
-		  "%s", ibv_wc_status_str(wc.status));
-	check_rc(ibv_dereg_mr(mr), 0);
-	if (how != UNMAPPED)
-		munmap(mem, MIB);
-	pair_close(&p);
-}
-
-static void spoiled_by(enum spoil how)
-{
-	static const uint32_t lens[] = { 8, 1000, 5000, 300000 };
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(lens); i++) {
-		spoiled_remote(how, IBV_WR_RDMA_WRITE, lens[i]);
-		spoiled_remote(how, IBV_WR_RDMA_READ, lens[i]);
-		spoiled_local(how, IBV_WR_SEND, lens[i]);
-		spoiled_local(how, IBV_WR_RDMA_WRITE, lens[i]);
-		spoiled_local(how, IBV_WR_RDMA_READ, lens[i]);
-	}
-	spoiled_remote(how, IBV_WR_ATOMIC_FETCH_AND_ADD, 8);
-	spoiled_local(how, IBV_WR_ATOMIC_FETCH_AND_ADD, 8);
-}
-
-static void unmapped(void)
-{
-	spoiled_by(UNMAPPED);
-}
-
-static void read_only(void)
-{
-	spoiled_by(READ_ONLY);
-}
-
-static void no_access(void)
-{
-	spoiled_by(NO_ACCESS);
-}
-
 /* ---- keys --------------------------------------------------------------- */
 
 static int compare_u32(const void *a, const void *b)
@@ -566,9 +452,6 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(remote_gone, 60),
 	CASE_LIMIT(local_gone, 60),
 	CASE(receive_gone),
-	CASE(unmapped),
-	CASE(read_only),
-	CASE(no_access),
 	CASE(keys),
 	CASES_END
 };

@@ -170,6 +170,7 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 	struct tz_qp_init init = {
 		.ops = &ub_engine_ops,
 		.pdn = pd->pdn,
+		.rq_pdn = attr->srq ? tcpzc_pd_inner(attr->srq->pd)->pdn : 0,
 		.has_srq = attr->srq != NULL,
 		.sq_sig_all = attr->sq_sig_all,
 		.copy_max = UB_COPY_MAX,
