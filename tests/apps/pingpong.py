@@ -32,6 +32,10 @@ class Case:
     def cpu():
         return 2
 
+    @staticmethod
+    def limit():
+        return 60
+
     def iterations(self):
         return int(self.args[self.args.index("-n") + 1])
 
@@ -80,7 +84,7 @@ def run(ctx, case, bed_class, client_bed_class=None):
     path = ctx.path(case.path)
     pair = Pair(ctx, bed_class(ctx), path, case.program,
                 ("-d", "tcpzc0", "-g", case.gid, *case.args),
-                server_first=case.server_first, hold=case.hold,
+                server_first=case.server_first, hold=case.hold, limit=case.limit(),
                 client_bed=client_bed_class and client_bed_class(ctx))
     pair.finish()
     check(pair, case)

@@ -22,7 +22,7 @@ def programs(suite, bed, wanted=None, quick=False):
 
 def program_test(suite, bed, module, case, quick=False):
     return Test(f"{suite}/{case.name()}", lambda ctx: module.run(ctx, case, bed),
-                limit=60, build=bed.variant, quick=quick, cpu=case.cpu())
+                limit=case.limit() + 20, build=bed.variant, quick=quick, cpu=case.cpu())
 
 
 def table(suite, bed, topic, cases, run, **options):
@@ -76,7 +76,7 @@ def other_release():
             if "other" in case.tags:
                 yield Test(f"{suite}-as-{name}/{case.name()}",
                            lambda ctx, case=case, beds=beds: pingpong.run(ctx, case, *beds),
-                           build=root.VARIANT, cpu=case.cpu())
+                           limit=case.limit() + 20, build=root.VARIANT, cpu=case.cpu())
 
 
 def tests():
