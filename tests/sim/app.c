@@ -125,6 +125,7 @@ void app_host_setup(struct sim *s, struct sim_host *h, u32 slots)
 	app_reg(h, 0, h->bytes, TZ_ACCESS_LOCAL_WRITE | TZ_ACCESS_REMOTE_WRITE,
 		SIM_PD);
 	app_reg(h, 0, h->bytes, app_all, SIM_PD);
+	app_reg(h, 0, h->bytes, app_all, h->rq_pd);
 	for (i = 0; i < n; i++) {
 		u32 start = rng_below(&s->rng, h->bytes) & ~7u;
 		u32 len = rng_below(&s->rng, h->bytes - start) + 1;
@@ -133,23 +134,25 @@ void app_host_setup(struct sim *s, struct sim_host *h, u32 slots)
 	}
 }
 
-static bool app_mr_fits(const struct sim_mr *m, u32 off, u32 len, u32 access)
+static bool app_mr_fits(const struct sim_mr *m, u32 off, u32 len, u32 access,
+			u32 pdn)
 {
-	return m->pdn == SIM_PD && (m->access & access) == access &&
+	return m->pdn == pdn && (m->access & access) == access &&
 	       off >= m->start && off + len <= m->start + m->len;
 }
 
-struct sim_mr *app_find_mr(struct sim_host *h, u32 off, u32 len, u32 access)
+struct sim_mr *app_find_mr(struct sim_host *h, u32 off, u32 len, u32 access,
+			   u32 pdn)
 {
 	u32 i, at = rng_below(&h->sim->rng, h->num_mr);
 
 	for (i = 0; i < h->num_mr; i++) {
 		struct sim_mr *m = &h->mr[(at + i) % h->num_mr];
 
-		if (app_mr_fits(m, off, len, access))
+		if (app_mr_fits(m, off, len, access, pdn))
 			return m;
 	}
-	return app_reg(h, 0, h->bytes, app_all, SIM_PD);
+	return app_reg(h, 0, h->bytes, app_all, pdn);
 }
 
 static bool app_uses(const struct sim_seg *seg, u32 n, u32 id)
@@ -253,7 +256,7 @@ void app_release(struct sim_qp *q, struct sim_msg *m)
 
 /* Cut [off, off + len) into pieces, with gaps if there is room for them. */
 static void app_cut(struct sim_qp *q, struct sim_msg *m, u32 off, u32 len,
-		    u32 access, u32 max_sge, u32 slack)
+		    u32 access, u32 pdn, u32 max_sge, u32 slack)
 {
 	struct rng *r = &q->sim->rng;
 	u32 n = rng_chance(r, 1, 2) ? 1 : rng_range(r, 1, max_sge);
@@ -269,7 +272,7 @@ static void app_cut(struct sim_qp *q, struct sim_msg *m, u32 off, u32 len,
 			slack -= gap;
 		}
 		g->off = off;
-		g->mr = app_find_mr(q->host, off, g->len, access)->id;
+		g->mr = app_find_mr(q->host, off, g->len, access, pdn)->id;
 		off += g->len;
 		len -= g->len;
 	}
@@ -295,7 +298,8 @@ static void app_source(struct sim_qp *q, struct sim_msg *m)
 	u32 base = sim_area_base(s, q->slot, SIM_SRC);
 	u32 room = sim_area_bytes(s, SIM_SRC) - m->len - 256;
 
-	app_cut(q, m, base + rng_below(r, room), m->len, 0, s->cfg.max_sge, 256);
+	app_cut(q, m, base + rng_below(r, room), m->len, 0, SIM_PD,
+		s->cfg.max_sge, 256);
 	app_gather(q, m);
 }
 
@@ -335,7 +339,7 @@ static bool app_dest(struct sim_qp *q, struct sim_msg *m)
 		m->cell = c;
 		app_cut(q, m, sim_area_base(s, q->slot, SIM_DST) +
 			      c * sim_cell_bytes(s), m->len,
-			TZ_ACCESS_LOCAL_WRITE,
+			TZ_ACCESS_LOCAL_WRITE, SIM_PD,
 			oracle_is_atomic(m) ? 1 : s->cfg.max_sge, 200);
 		m->data = malloc(m->len + 1);
 		BED_CHECK(m->data, "out of memory");
@@ -389,7 +393,7 @@ static void app_aim(struct sim_qp *q, struct sim_msg *m,
 		w->rkey = rng_chance(r, 1, 2) ? 0 : rng_next(r);
 		return;
 	}
-	mr = app_find_mr(h, m->roff, m->len, access);
+	mr = app_find_mr(h, m->roff, m->len, access, SIM_PD);
 	m->rmr = mr->id;
 	w->remote_addr = app_addr(mr, m->roff);
 	w->rkey = mr->key;
@@ -766,7 +770,7 @@ static struct sim_recv *app_recv_make(struct sim_qp *q)
 	if (q->sim->cfg.kind == SIM_FAULT && rng_chance(r, 1, 24))
 		rv->cap = rng_size(r, rv->cap);
 	app_cut(q, &m, rq->base + rv->cell * rq->cell_bytes, rv->cap,
-		TZ_ACCESS_LOCAL_WRITE, q->sim->cfg.max_sge, 200);
+		TZ_ACCESS_LOCAL_WRITE, q->host->rq_pd, q->sim->cfg.max_sge, 200);
 	memcpy(rv->seg, m.seg, sizeof(rv->seg));
 	rv->num_seg = m.num_seg;
 	return rv;
@@ -797,7 +801,12 @@ static void app_post_recv(struct sim_qp *q)
 			n = max + 1 + rng_below(r, 1u << 20);
 			rv->fate = TCPZC_WC_LOC_QP_OP_ERR;
 		} else if (sge[0].length) {
-			sge[0].lkey ^= 1u << rng_below(r, 32);
+			if (rng_chance(r, 1, 2)) {
+				sge[0].lkey = q->host->mr[2].key;
+				sge[0].addr = q->host->mr[2].iova;
+			} else {
+				sge[0].lkey ^= 1u << rng_below(r, 32);
+			}
 			rv->fate = TCPZC_WC_LOC_PROT_ERR;
 		}
 	}

@@ -126,7 +126,7 @@ static struct tz_mr *bed_mr_find(struct tz_qp *qp, u32 key)
 	u32 slot = tz_key_decode(&bed->secret, key) & TZ_KEY_INDEX_MASK;
 	struct bed_mr *mr = slot < BED_MAX_MR ? bed->mr[slot] : NULL;
 
-	if (!mr || mr->mr.key != key || mr->mr.pdn != qp->init.pdn)
+	if (!mr || mr->mr.key != key || mr->mr.pdn != qp->pdn)
 		return NULL;
 	return &mr->mr;
 }
@@ -295,6 +295,7 @@ void bed_qp_init(struct bed_qp *q, struct bed *bed, const struct bed_qp_opts *o)
 		.ops = &bed_ops,
 		.qpn = o->qpn,
 		.pdn = o->pdn,
+		.rq_pdn = o->rq_pdn,
 		.sq_sig_all = o->sq_sig_all,
 		.tx_buf_bytes = bed_or(o->tx_buf_bytes, 65536),
 		.rx_buf_bytes = bed_or(o->rx_buf_bytes, 65536),

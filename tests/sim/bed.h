@@ -90,6 +90,7 @@ struct bed_srq {
 struct bed_qp_opts {
 	u32 qpn;
 	u32 pdn;
+	u32 rq_pdn;		/* of receives; 0: as pdn */
 	u32 sq_depth;		/* 64 */
 	u32 rq_depth;		/* 64; BED_NO_RQ: none */
 	u32 sq_max_sge;		/* 4 */

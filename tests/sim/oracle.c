@@ -231,7 +231,10 @@ static void oracle_loose(struct sim_qp *q, const struct bed_mr *mr, u32 at)
 	u32 remote = mr->mr.access & TZ_ACCESS_REMOTE_WRITE;
 	u32 local = mr->mr.access & TZ_ACCESS_LOCAL_WRITE;
 
-	BED_CHECK(mr->mr.pdn == SIM_PD, "%s: region of another PD", q->name);
+	BED_CHECK(mr->mr.pdn == SIM_PD ||
+		  (area == SIM_RCV && mr->mr.pdn == q->host->rq_pd) ||
+		  (q->hostile_ring && mr->mr.pdn == q->host->rq_pd),
+		  "%s: region of another PD", q->name);
 	if (area == SIM_WIN)
 		BED_CHECK(remote || (local && q->hostile_ring),
 			  "%s: write to region %u", q->name, mr->id);

@@ -143,6 +143,7 @@ static void sim_qp_create(struct sim *s, struct sim_host *h, u32 slot)
 	struct bed_qp_opts o = {
 		.qpn = rng_range(r, 2, 0xffffff),
 		.pdn = SIM_PD,
+		.rq_pdn = h->rq_pd == SIM_PD ? 0 : h->rq_pd,
 		.sq_depth = c->depth,
 		.rq_depth = PICK(r, 1, 4, 16),
 		.sq_max_sge = c->max_sge,
@@ -190,8 +191,10 @@ static void sim_hosts(struct sim *s, u32 slots)
 		h->idx = i;
 		bed_init(&h->bed, rng_next(&s->rng));
 		h->bed.hooks = &oracle_hooks;
-		app_host_setup(s, h, slots);
 		h->has_srq = s->cfg.srq && rng_chance(&s->rng, 2, 3);
+		h->rq_pd = h->has_srq && rng_chance(&s->rng, 1, 3) ?
+			SIM_SRQ_PD : SIM_PD;
+		app_host_setup(s, h, slots);
 		if (!h->has_srq)
 			continue;
 		bed_srq_init(&h->srq, PICK(&s->rng, 1, 4, 16), s->cfg.max_sge);

@@ -27,6 +27,7 @@
 #define SIM_RCV_CELLS	8
 #define SIM_PD		7u
 #define SIM_OTHER_PD	8u
+#define SIM_SRQ_PD	9u	/* of an SRQ that has one of its own */
 /* From here on nothing is made worse. */
 #define SIM_ENOUGH_STEPS	8000u
 
@@ -236,6 +237,7 @@ struct sim_host {
 	struct bed_srq srq;
 	struct sim_rq shared;
 	bool has_srq;
+	u32 rq_pd;		/* of receives */
 };
 
 /* ---- a run -------------------------------------------------------------- */
@@ -345,7 +347,8 @@ void app_dereg(struct sim_host *h);
 void app_release(struct sim_qp *q, struct sim_msg *m);
 void app_recv_release(struct sim_rq *rq, struct sim_recv *r);
 void app_forget(struct sim_qp *q);
-struct sim_mr *app_find_mr(struct sim_host *h, u32 off, u32 len, u32 access);
+struct sim_mr *app_find_mr(struct sim_host *h, u32 off, u32 len, u32 access,
+			   u32 pdn);
 u64 app_addr(const struct sim_mr *mr, u32 off);
 
 /* oracle.c */

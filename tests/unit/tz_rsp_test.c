@@ -805,6 +805,35 @@ static void test_srq(void **state)
 	unit_free(u);
 }
 
+/* An SRQ may be of another protection domain than the QP. */
+static void test_srq_domain(void **state)
+{
+	struct unit *u;
+	struct bed_mr *own;
+	struct tcpzc_sge sge;
+	u32 i;
+
+	for (i = 0; i < 2; i++) {
+		u = unit_new();
+		own = bed_reg(&u->bed, u->mem, 100, 0, UNIT_ALL, UNIT_PD + 1);
+		bed_srq_init(&u->srq, 8, 4);
+		u->opts.srq = &u->srq;
+		u->opts.rq_pdn = UNIT_PD + 1;
+		unit_start(u);
+		sge = i ? unit_sge(u, 0, 100) :
+			  (struct tcpzc_sge){ 0, 100, own->mr.key };
+		assert_true(bed_post_srq(&u->srq, 1, &sge, 1));
+		unit_send_pdu(u, PSN, 100, 0, 100, LAST);
+		unit_expect(u, true, 1, i ? TCPZC_WC_LOC_PROT_ERR : 0);
+		/* which opens nothing to the peer */
+		if (!i) {
+			unit_write_pdu(u, PSN + 1, 0, own->mr.key, 8, 0, 8, LAST);
+			refused(u, PSN + 1, TZ_NAK_REM_ACCESS, TZ_EVENT_ACCESS_ERR);
+		}
+		unit_free(u);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -841,6 +870,7 @@ int main(void)
 		cmocka_unit_test(test_ack_before_nak),
 		cmocka_unit_test(test_comm_est),
 		cmocka_unit_test(test_srq),
+		cmocka_unit_test(test_srq_domain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
