@@ -865,11 +865,11 @@ static void rnr_retry_restarts(void)
 	int i;
 
 	o.rnr_retry = 3;
-	o.min_rnr_timer = 20;		/* 10.24 ms */
+	o.min_rnr_timer = 26;		/* 81.92 ms */
 	pair_open(&p, TOPO_CONTEXTS, &o, NULL);
 	for (i = 0; i < 8; i++) {
 		post_send(p.a, wr_make(p.a, IBV_WR_SEND, i, 0, 64));
-		sleep_ms(15);	/* one or two refusals */
+		sleep_ms(110);	/* one or two refusals */
 		post_recv(p.b, i, 0, 64);
 		expect_send(p.a, i, IBV_WC_SUCCESS);
 		expect_recv(p.b, i, IBV_WC_SUCCESS);
