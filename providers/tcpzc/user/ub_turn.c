@@ -303,8 +303,12 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 
 	if (!tz_qp_outstanding(&qp->eng))
 		qp->conn.by_reference = false;
-	if (qp->conn.state == UB_CONN_UP && qp->eng.closing && !ub_tx_left(qp))
-		ub_conn_finish(qp, now);
+	if (qp->eng.closing && qp->conn.state != UB_CONN_DONE) {
+		if (qp->conn.state != UB_CONN_UP)
+			ub_conn_lost(qp, now);	/* not to be made any more */
+		else if (!ub_tx_left(qp))
+			ub_conn_finish(qp, now);
+	}
 	at = tz_qp_deadline(&qp->eng);
 	if (qp->conn.retry_at && (!at || qp->conn.retry_at < at))
 		at = qp->conn.retry_at;
