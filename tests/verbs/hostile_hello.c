@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * hostile_hello.c - what connects and is no peer: garbage, scanners, floods,
+ * hand-shakes that are wrong in every field; and what answers our own call in
+ * such ways. A queue pair next door goes on, and nothing is left behind.
+ */
+#include "raw.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const struct opts plain = { .min_retry_ms = 3000 };
+
+/* The victim's own peer still gets through, and its data arrive. */
+static void check_alive(struct raw *r)
+{
+	struct pdu p;
+
+	raw_connect(r);
+	p = pdu_write(r, (uintptr_t)r->v->mem, r->v->rkey, 64);
+	memset(r->v->mem, 0, 64);
+	pdu_put(r, &p);
+	check(pdu_get(r, &p.h, 5000));
+	check_eq(p.h.h.op, TZ_PDU_ACK);
+	check_eq(le32toh(p.h.h.ack_msn), r->tx_msn);
+	check_bytes(r->v->mem, 64, 0x99);
+	raw_again(r);
+}
+
+/* ---- no hello at all ---------------------------------------------------- */
+
+static void garbage(void)
+{
+	struct bystander b;
+	struct rng rng = { 42 };
+	uint8_t bytes[400];
+	unsigned int fds;
+	struct raw r;
+	int i, fd;
+
+	raw_open(&r, &plain, false);
+	bystander_start(&b, r.v);
+	fds = count_fds();
+	for (i = 0; i < 300; i++) {
+		uint32_t len = rng_below(&rng, sizeof(bytes)), k;
+
+		for (k = 0; k < len; k++)
+			bytes[k] = rng_next(&rng);
+		if (i % 3 == 0 && len >= 4)	/* begins well */
+			memcpy(bytes, "TCZ1", 4);
+		fd = raw_dial(&r);
+		raw_send(fd, bytes, len);
+		if (i % 3 && len >= 4)
+			check_msg(raw_closed(fd, 2000),
+				  "garbage of %u bytes is not hung up on", len);
+		if (i & 1)
+			raw_reset(fd);
+		else
+			close(fd);
+	}
+	check_fds(fds);
+	bystander_check(&b);
+	check_alive(&r);
+	bystander_stop(&b);
+	raw_close(&r);
+}
+
+/* Somebody looks which ports are open. */
+static void port_scan(void)
+{
+	struct bystander b;
+	unsigned int fds;
+	struct raw r;
+	int i, fd;
+
+	raw_open(&r, &plain, false);
+	bystander_start(&b, r.v);
+	fds = count_fds();
+	for (i = 0; i < 1000; i++) {
+		fd = raw_dial(&r);
+		if (i & 1)
+			raw_reset(fd);
+		else
+			close(fd);
+	}
+	check_fds(fds);
+	bystander_check(&b);
+	check_alive(&r);
+	bystander_stop(&b);
+	raw_close(&r);
+}
+
+/*
+ * A thousand that say nothing, or begin to. They cost a bounded number of
+ * descriptors, do not keep the peer out, and are gone after a few seconds.
+ */
+static void half_open(void)
+{
+	enum { N = 1000 };
+	struct rlimit lim = { 4096, 4096 };
+	static int fd[N];
+	struct tz_hello hello;
+	struct bystander b;
+	unsigned int fds, peak, closed = 0;
+	struct raw r;
+	uint64_t start;
+	int i, slow;
+
+	check(!setrlimit(RLIMIT_NOFILE, &lim));
+	raw_open(&r, &plain, false);
+	bystander_start(&b, r.v);
+	hello = raw_hello(&r);
+	fds = count_fds();
+	start = now_ns();
+	for (i = 0; i < N; i++) {
+		fd[i] = raw_dial(&r);
+		if (i % 2)
+			raw_send(fd[i], &hello, i % sizeof(hello));
+	}
+	/* Ours are N of them; the victim's part is the rest. */
+	peak = count_fds() - N;
+	check_msg(peak <= fds + 300, "%u descriptors for %d half-open ones",
+		  peak - fds, N);
+	bystander_check(&b);
+	check_alive(&r);
+	/* One that gives a byte now and then is not better. */
+	slow = raw_dial(&r);
+	for (i = 0; i < 80 && !raw_closed(slow, 0); i++) {
+		raw_send(slow, (uint8_t *)&hello + i, 1);
+		bystander_check(&b);
+		sleep_ms(90);
+	}
+	check_msg(i < 80, "a hello at 11 bytes a second is waited for");
+	close(slow);
+	for (i = 0; i < N; i++) {
+		closed += raw_closed(fd[i], 3000);
+		close(fd[i]);
+	}
+	check_eq(closed, N);
+	test_note("all over after %.1f s", (now_ns() - start) / 1e9);
+	check_fds(fds);
+	check_alive(&r);
+	bystander_stop(&b);
+	raw_close(&r);
+}
+
+/* ---- wrong hellos ------------------------------------------------------- */
+
+static void expect_refusal(struct raw *r, const char *what,
+			   const struct tz_hello *h, int status)
+{
+	int got = raw_try_hello(r, h);
+
+	check_msg(got == status, "%s: status %d, expected %d", what, got, status);
+}
+
+/* @status -1: hung up on without an answer. */
+#define WRONG(r, status, change)					\
+	do {								\
+		struct tz_hello h = raw_hello(r);			\
+		change;							\
+		expect_refusal(r, #change, &h, status);			\
+	} while (0)
+
+/* Fields that no version of the protocol allows. */
+static void malformed(void)
+{
+	struct bystander b;
+	struct raw r;
+
+	raw_open(&r, &plain, false);
+	bystander_start(&b, r.v);
+	end_rtr(r.v, &r.peer);
+	WRONG(&r, -1, h.magic = htole32(0x325a4354));
+	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(0));
+	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(2));
+	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(0xffff));
+	WRONG(&r, -1, h.status = htole16(TZ_HELLO_BUSY));
+	WRONG(&r, -1, h.status = htole16(0xffff));
+	WRONG(&r, -1, h.max_pdu = 0);
+	WRONG(&r, -1, h.max_pdu = htole32(TZ_MIN_PDU_BYTES - 1));
+	WRONG(&r, -1, h.max_pdu = htole32(TZ_MAX_PDU_BYTES + 1));
+	WRONG(&r, -1, h.max_pdu = htole32(0xffffffff));
+	WRONG(&r, -1, h.reserved0 = htole16(1));
+	WRONG(&r, -1, h.reserved1 = htole32(1));
+	WRONG(&r, -1, h.reserved2[0] = htole64(1));
+	WRONG(&r, -1, h.reserved2[1] = htole64(1));
+	WRONG(&r, TZ_HELLO_NO_QP, h.qp_type = htole16(4));
+	WRONG(&r, TZ_HELLO_NO_QP, h.qp_type = 0);
+	end_state(r.v, IBV_QPS_RESET);
+	end_init(r.v);
+	check_alive(&r);
+	bystander_stop(&b);
+	raw_close(&r);
+}
+
+/* Not the one whom the QP expects. */
+static void wrong_peer(void)
+{
+	struct bystander b;
+	struct raw r;
+	int rts;
+
+	raw_open(&r, &plain, false);
+	bystander_start(&b, r.v);
+	for (rts = 0; rts < 2; rts++) {
+		test_context("RTS %d", rts);
+		end_rtr(r.v, &r.peer);
+		if (rts)
+			end_rts(r.v);
+		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = 0);
+		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(1));
+		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(0xffffffff));
+		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(r.v->qpn ^ 0x80));
+		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(r.v->qpn | 1 << 24));
+		WRONG(&r, TZ_HELLO_WRONG_PEER, h.src_qpn = 0);
+		WRONG(&r, TZ_HELLO_WRONG_PEER, h.src_qpn = htole32(r.peer.qpn + 1));
+		WRONG(&r, TZ_HELLO_WRONG_PEER, h.src_gid[15] ^= 1);
+		WRONG(&r, TZ_HELLO_WRONG_PEER, h.dst_gid[15] ^= 1);
+		WRONG(&r, TZ_HELLO_WRONG_PEER, memset(h.src_gid, 0, 16));
+		WRONG(&r, TZ_HELLO_WRONG_PSN, h.sq_psn = htole32(r.peer.psn + 1));
+		WRONG(&r, TZ_HELLO_WRONG_PSN, h.next_tx_msn = htole32(7));
+		if (rts) {
+			WRONG(&r, TZ_HELLO_WRONG_PSN, h.rq_psn ^= htole32(1));
+			WRONG(&r, TZ_HELLO_WRONG_PSN, h.next_rx_msn ^= htole32(1));
+		}
+		end_state(r.v, IBV_QPS_RESET);
+		end_init(r.v);
+	}
+	check_alive(&r);
+	bystander_stop(&b);
+	raw_close(&r);
+}
+
+/* An honest hello once more: while it is used, after it, after the QP. */
+static void replayed(void)
+{
+	struct end *other;
+	struct tz_hello h;
+	struct pdu p;
+	struct raw r;
+	int i;
+
+	raw_open(&r, &plain, false);
+	other = end_new(&plain, false, r.v);
+	raw_connect(&r);
+	h = raw_hello(&r);
+	for (i = 0; i < 10; i++)
+		expect_refusal(&r, "in use", &h, TZ_HELLO_BUSY);
+	/* The connection has not suffered. */
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	pdu_put(&r, &p);
+	check(pdu_get(&r, &p.h, 5000));
+	check_eq(le32toh(p.h.h.ack_msn), r.tx_msn);
+	close(r.fd);
+	r.fd = -1;
+	/* Over: the numbers have moved on. */
+	sleep_ms(20 * test_slow());
+	i = raw_try_hello(&r, &h);
+	check_msg(i == TZ_HELLO_BUSY || i == TZ_HELLO_WRONG_PSN, "status %d", i);
+	end_state(r.v, IBV_QPS_ERR);
+	expect_refusal(&r, "in ERR", &h, TZ_HELLO_NO_QP);
+	check_rc(ibv_destroy_qp(r.v->qp), 0);
+	r.v->qp = NULL;
+	expect_refusal(&r, "destroyed", &h, TZ_HELLO_NO_QP);
+	end_free(other);
+	raw_close(&r);
+}
+
+/* More than a hello: what follows is the stream, if it was accepted. */
+static void eager(void)
+{
+	struct {
+		struct tz_hello h;
+		struct tz_write_hdr w;
+		uint8_t data[64];
+	} __attribute__((packed)) all;
+	struct tz_hello answer;
+	struct raw r;
+	struct pdu p;
+	int fd;
+
+	raw_open(&r, &plain, false);
+	end_rtr(r.v, &r.peer);
+	end_rts(r.v);
+	r.tx_msn = r.peer.psn;
+	r.rx_msn = r.v->psn;
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	all.h = raw_hello(&r);
+	all.w = p.h.write;
+	memset(all.data, 0x66, 64);
+	/* First a refused one, whose stream nobody may execute. */
+	all.h.src_qpn ^= htole32(1);
+	fd = raw_dial(&r);
+	raw_send(fd, &all, sizeof(all));
+	check(raw_read(fd, &answer, sizeof(answer), 5000));
+	check_eq(le16toh(answer.status), TZ_HELLO_WRONG_PEER);
+	check(raw_closed(fd, 5000));
+	close(fd);
+	check_bytes(r.v->mem, 64, 0);
+	all.h.src_qpn ^= htole32(1);
+	r.fd = raw_dial(&r);
+	raw_send(r.fd, &all, sizeof(all));
+	check(raw_read(r.fd, &answer, sizeof(answer), 5000));
+	check_eq(le16toh(answer.status), TZ_HELLO_OK);
+	check(pdu_get(&r, &p.h, 5000));
+	check_eq(p.h.h.op, TZ_PDU_ACK);
+	check_bytes(r.v->mem, 64, 0x66);
+	raw_close(&r);
+}
+
+/*
+ * Callers that come before the QP is ready are parked; but few, and the wrong
+ * ones are gone when it is.
+ */
+static void parked_flood(void)
+{
+	enum { N = 100 };
+	struct bystander b;
+	struct raw r;
+	struct tz_hello h;
+	unsigned int fds;
+	int fd[N], i;
+
+	raw_open(&r, &plain, false);
+	bystander_start(&b, r.v);
+	fds = count_fds();
+	for (i = 0; i < N; i++) {
+		h = raw_hello(&r);
+		if (i % 2)
+			h.src_qpn = htole32(i << 8);
+		else
+			h.sq_psn = htole32(i);
+		fd[i] = raw_dial(&r);
+		raw_send(fd[i], &h, sizeof(h));
+	}
+	bystander_check(&b);
+	check_fds(fds + N + 4);
+	check_alive(&r);
+	for (i = 0; i < N; i++) {
+		check(raw_closed(fd[i], 2000));
+		close(fd[i]);
+	}
+	check_fds(fds);
+	bystander_stop(&b);
+	raw_close(&r);
+}
+
+/*
+ * A stranger on the peer's host guesses the numbers that a hello needs while
+ * the QP is in RTR, but not those of the messages. He is hung up on, and the
+ * peer must still be able to connect.
+ */
+static void stranger(void)
+{
+	struct tz_hello h, answer;
+	struct pdu p;
+	struct raw r;
+
+	raw_open(&r, &plain, false);
+	end_rtr(r.v, &r.peer);
+	h = raw_hello(&r);
+	h.sq_psn = htole32(TZ_PSN_UNKNOWN);
+	h.next_tx_msn = 0;
+	r.fd = raw_dial(&r);
+	raw_send(r.fd, &h, sizeof(h));
+	check(raw_read(r.fd, &answer, sizeof(answer), 5000));
+	check_eq(le16toh(answer.status), TZ_HELLO_OK);
+	r.tx_msn = 4711;
+	r.rx_msn = r.v->psn;
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	pdu_put(&r, &p);
+	check_msg(raw_closed(r.fd, 5000), "a wrong number is not hung up on");
+	close(r.fd);
+	check_bytes(r.v->mem, 64, 0);
+	check_eq(end_query_state(r.v), IBV_QPS_RTR);
+	check_eq(wait_event_ms(r.v, 10), -1);
+	end_rts(r.v);
+	raw_shake(&r);
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	pdu_put(&r, &p);
+	check(pdu_get(&r, &p.h, 5000));
+	check_bytes(r.v->mem, 64, 0x99);
+	raw_close(&r);
+}
+
+/* ---- we are called ------------------------------------------------------ */
+
+/* Whatever the other side answers, the victim tries again, and not too often. */
+static void bad_answers(void)
+{
+	static const char *const what[] = {
+		"closes at once", "resets", "garbage", "half a hello",
+		"refuses: busy", "refuses: no QP", "refuses: version",
+		"wrong session", "wrong QPN", "wrong PSN", "wrong magic",
+		"max_pdu 0"
+	};
+	struct bystander b;
+	struct raw r;
+	unsigned int i;
+	uint64_t cpu, start;
+	struct pdu p;
+
+	raw_open(&r, &plain, true);
+	bystander_start(&b, r.v);
+	end_rtr(r.v, &r.peer);
+	end_rts(r.v);
+	for (i = 0; i < ARRAY_SIZE(what); i++) {
+		int fd = raw_accept(&r, 5000 * test_slow());
+		struct tz_hello in, h = raw_hello(&r);
+
+		test_context("%s", what[i]);
+		check_msg(fd >= 0, "the victim does not call again");
+		if (i == 0) {
+			close(fd);
+			continue;
+		}
+		if (i == 1) {
+			raw_reset(fd);
+			continue;
+		}
+		check(raw_read(fd, &in, sizeof(in), 5000));
+		h.session_id = in.session_id;
+		if (i == 2)
+			memset(&h, 0xa5, sizeof(h));
+		else if (i == 4)
+			h.status = htole16(TZ_HELLO_BUSY);
+		else if (i == 5)
+			h.status = htole16(TZ_HELLO_NO_QP);
+		else if (i == 6)
+			h.status = htole16(TZ_HELLO_BAD_VERSION);
+		else if (i == 7)
+			h.session_id ^= 1;
+		else if (i == 8)
+			h.src_qpn ^= htole32(1);
+		else if (i == 9)
+			h.rq_psn ^= htole32(1);
+		else if (i == 10)
+			h.magic ^= htole32(1);
+		else if (i == 11)
+			h.max_pdu = 0;
+		raw_send(fd, &h, i == 3 ? 50 : sizeof(h));
+		if (i == 3)
+			shutdown(fd, SHUT_WR);
+		check_msg(raw_closed(fd, 5000), "the victim keeps this");
+		close(fd);
+	}
+	test_context("refused all the time");
+	bystander_stop(&b);
+	cpu = cpu_ns();
+	for (start = now_ns(), i = 0; now_ns() - start < 1000000000ull; i++) {
+		int fd = raw_accept(&r, 100);
+
+		if (fd >= 0)
+			raw_reset(fd);
+	}
+	check_msg(cpu_ns() - cpu < 100000000ull * test_slow(),
+		  "%.0f ms of CPU for being refused a second long",
+		  (cpu_ns() - cpu) / 1e6);
+	test_context("and at last");
+	raw_shake(&r);
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	pdu_put(&r, &p);
+	check(pdu_get(&r, &p.h, 5000));
+	check_bytes(r.v->mem, 64, 0x99);
+	raw_close(&r);
+}
+
+/* It takes the call and says nothing: work fails in its time. */
+static void mute_answer(void)
+{
+	struct opts o = { .min_retry_ms = 500 };
+	struct raw r;
+	int fd;
+
+	raw_open(&r, &o, true);
+	end_rtr(r.v, &r.peer);
+	end_rts(r.v);
+	fd = raw_accept(&r, 5000);
+	check(fd >= 0);
+	post_send(r.v, wr_rdma(r.v, IBV_WR_RDMA_WRITE, 1, 0, 8, r.v, 0));
+	expect_send(r.v, 1, IBV_WC_RETRY_EXC_ERR);
+	check_eq(end_query_state(r.v), IBV_QPS_ERR);
+	check_msg(raw_closed(fd, 5000), "the mute one is still listened to");
+	close(fd);
+	raw_close(&r);
+}
+
+static const struct test_case cases[] = {
+	CASE(garbage),
+	CASE(port_scan),
+	CASE_LIMIT(half_open, 60),
+	CASE(malformed),
+	CASE(wrong_peer),
+	CASE(replayed),
+	CASE(eager),
+	CASE(parked_flood),
+	CASE(stranger),
+	CASE_LIMIT(bad_answers, 60),
+	CASE(mute_answer),
+	CASES_END
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, cases);
+}
