@@ -108,7 +108,7 @@ static void tz_rsp_queue(struct tz_qp *qp, const struct tz_resp *resp)
 	rsp->resp[rsp->resp_tail++ & (TZ_RESP_SLOTS - 1)] = *resp;
 }
 
-/* A peer that does not wait for its RNR NAK gets no second one for it. */
+/* Is the last answer a NAK, which the peer cannot have got yet? */
 static bool tz_rsp_nak_waits(const struct tz_rsp *rsp)
 {
 	return rsp->resp_head != rsp->resp_tail &&
@@ -410,6 +410,9 @@ enum tz_verdict tz_rsp_request(struct tz_qp *qp, u64 now)
 			return TZ_PLACE;
 		}
 		rsp->dropping = false;
+		/* Who did not wait for the NAK shall not have it afterwards. */
+		if (tz_rsp_nak_waits(rsp))
+			rsp->resp_tail--;
 	}
 	if (tz_le32_to_cpu(h->msn) != rsp->expect_msn) {
 		tz_qp_wrong_number(qp);
