@@ -50,20 +50,23 @@ def case(topic, program, args, tags="", size=4096, **more):
 
 def matrix():
     for program in (RC, SRQ):
+        # ibv_srq_pingpong sends from and receives into the same buffer on all queue
+        # pairs at once: a race of its own.
+        sanitized = "asan tsan" if program == RC else "asan"
         for size in SIZES:
-            tags = "quick san other" if size in (1, 4096, 8 << 20) else ""
+            tags = f"quick {sanitized} other" if size in (1, 4096, 8 << 20) else ""
             yield case(f"{size}-bytes", program, "-c", tags, size)
             yield case(f"{size}-bytes-events", program, "-c -e",
-                       "san" if size == 65536 else "", size)
+                       sanitized if size == 65536 else "", size)
         yield case("loopback", program, "-c", "quick", path="loopback")
         yield case("loopback-events", program, "-c -e", "", path="loopback")
-        yield case("ipv6", program, "-c", "quick san other", gid=1)
+        yield case("ipv6", program, "-c", f"quick {sanitized} other", gid=1)
         yield case("ipv6-events", program, "-c -e", "", gid=1)
         yield case("ipv6-loopback", program, "-c", "", gid=1, path="loopback")
         yield case("link-local", program, "-c", "other", gid=2)
         yield case("client-first", program, "-c", "quick other", server_first=False)
         # The server is in RTS, and may send, seconds before the client is in INIT's end
-        yield case("server-ready-early", program, "-c", "san", hold=1.5)
+        yield case("server-ready-early", program, "-c", sanitized, hold=1.5)
         yield case("server-ready-early-swapped", program, "-c", "", hold=1.5,
                    path="veth-swapped")
         yield case("server-ready-early-events", program, "-c -e", "", hold=1.5)
@@ -73,7 +76,7 @@ def matrix():
         yield case("many", program, "-c -n 5000", "")
     yield case("new-post-send", RC, "-c -N", "other")
     yield case("new-post-send-events", RC, "-c -N -e", "")
-    yield case("1-queue-pair", SRQ, "-c -q 1", "")
+    yield case("1-queue-pair", SRQ, "-c -q 1", "asan tsan")
     yield case("64-queue-pairs", SRQ, "-c -q 64 -r 600", "other")
     yield case("64-queue-pairs-events", SRQ, "-c -q 64 -r 600 -e", "")
 

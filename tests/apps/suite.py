@@ -86,7 +86,7 @@ def tests():
         *crash_tests("apps", Bed, rounds=3),
         *programs("nobody", Unprivileged, "other"), *device_tests("nobody", Unprivileged),
         *programs("memlock", LittleMemlock, "quick"), *other_release(),
-        *programs("asan", Asan, "san"), *device_tests("asan", Asan),
+        *programs("asan", Asan, "asan"), *device_tests("asan", Asan),
         *crash_tests("asan", Asan, rounds=1),
-        *programs("tsan", Tsan, "san"), *device_tests("tsan", Tsan),
+        *programs("tsan", Tsan, "tsan"), *device_tests("tsan", Tsan),
     ]
