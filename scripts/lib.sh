@@ -81,6 +81,27 @@ apt_archives() {
 			END { for (i = 1; i <= n; i++) print later[i] }'
 }
 
+# apt_private DIR: set up a private apt state in DIR for the archives listed in
+# DIR/sources.list and read their indices. Neither root nor lines in the system's
+# configuration are needed. Use it by "export APT_CONFIG=DIR/apt.conf".
+apt_private() {
+	local dir=$1
+
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	cat >"$dir/apt.conf" <<-CONF
+		Dir::Etc::sourcelist "$dir/sources.list";
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::State::lists "$dir/lists";
+		Dir::State::status "/dev/null";
+		Dir::Cache "$dir/cache";
+		APT::Sandbox::User "";
+		Acquire::Languages "none";
+		Acquire::http::Timeout "30";
+		APT::Update::Post-Invoke-Success "";
+	CONF
+	APT_CONFIG=$dir/apt.conf timeout 180 apt-get -qq update >/dev/null 2>&1
+}
+
 # apt_fetch URI FILE SHA256: download with apt's transports and proxies.
 apt_fetch() {
 	local helper=/usr/lib/apt/apt-helper
