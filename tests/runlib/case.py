@@ -46,7 +46,7 @@ class Context:
         self.builds = builds
         self.processes = []
         self.paths = []
-        self.directory = tempfile.mkdtemp(prefix="tcpzc-test.", dir="/tmp")
+        self.directory = tempfile.mkdtemp(prefix=leftover.DIRECTORY + ".", dir="/tmp")
         self.trees = leftover.Trees()
         os.chmod(self.directory, 0o755)
 

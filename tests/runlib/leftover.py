@@ -12,6 +12,7 @@ from . import net, proc
 
 PR_SET_CHILD_SUBREAPER = 36
 TREES = "tcpzc-run.*"
+DIRECTORY = f"tcpzc-test.{os.getpid()}"       # of this run's tests
 BASES = ("/dev/shm", "/tmp", "/var/tmp")
 SETTLE = 2          # seconds in which the kernel may finish closing connections
 
@@ -121,13 +122,16 @@ def in_use(path):
     return False
 
 
-def machine():
-    """What is there of ours on the machine outside of all namespaces."""
+def machine(root):
+    """What is there of ours on the machine outside of all namespaces.
+
+    Not what another run of the tests, in another tree, has at this moment.
+    """
     found = {"interface " + name for name in os.listdir("/sys/class/net")
              if name.startswith("tcpzc")}
-    found |= {"directory " + path for path in glob.glob("/tmp/tcpzc-test.*")
-              if os.stat(path).st_uid == os.geteuid()}
+    found |= {"directory " + path for path in glob.glob(f"/tmp/{DIRECTORY}.*")}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-        found |= {"mount " + line.split()[4] for line in file if "tcpzc" in line.split()[4]
-                  or f"{os.sep}build-" in line.split()[4]}
+        places = (line.split()[4] for line in file)
+        found |= {"mount " + place for place in places
+                  if place.startswith(root + os.sep) or DIRECTORY in place}
     return found
