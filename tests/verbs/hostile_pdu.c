@@ -408,24 +408,64 @@ static void acked_not_answered(void)
 
 /* ---- resources ---------------------------------------------------------- */
 
-/* More READs at once than the victim has agreed to. */
+/* More READs at once than the victim has agreed to; it refuses. */
+static void ask_too_much(struct scene *s)
+{
+	struct pdu p;
+	int i;
+
+	begin(s);
+	for (i = 0; i < 200; i++) {
+		p = pdu_read(&s->r, s->addr, s->rkey, OPEN);
+		raw_try_send(s->r.fd, &p.h, p.hdr_len);
+	}
+	expect_recv(s->r.v, 1, IBV_WC_WR_FLUSH_ERR);
+	expect_event(s->r.v, IBV_EVENT_QP_REQ_ERR);
+	expect_send(s->r.v, 2, IBV_WC_WR_FLUSH_ERR);
+}
+
 static void too_many_reads(void)
 {
 	struct opts o = plain;
 	struct scene s;
-	struct pdu p;
-	int i;
 
 	o.dest_rd_atomic = 4;
 	scene_open(&s, &o);
-	begin(&s);
-	for (i = 0; i < 200; i++) {
-		p = pdu_read(&s.r, s.addr, s.rkey, OPEN);
-		raw_try_send(s.r.fd, &p.h, p.hdr_len);
-	}
-	expect_recv(s.r.v, 1, IBV_WC_WR_FLUSH_ERR);
-	expect_event(s.r.v, IBV_EVENT_QP_REQ_ERR);
+	ask_too_much(&s);
+	/* It learns why, though it went on talking when it was hung up on. */
 	check_eq(last_words(&s.r), TZ_NAK_INV_REQ);
+	raw_again(&s.r);
+	scene_close(&s);
+}
+
+/*
+ * The refusal stands behind answers that the peer does not read. The victim
+ * does not wait for ever, nor listen to everything.
+ */
+static void deaf_to_refusal(void)
+{
+	static uint8_t junk[256 * KIB];
+	struct opts o = plain;
+	struct scene s;
+	size_t sent = 0;
+	ssize_t n;
+
+	o.dest_rd_atomic = 4;
+	scene_open(&s, &o);
+	test_context("silent");
+	ask_too_much(&s);
+	sleep_ms(2000);
+	check_fds(s.fds + 1);
+	raw_again(&s.r);
+	test_context("talking");
+	ask_too_much(&s);
+	do {
+		n = send(s.r.fd, junk, sizeof(junk), MSG_NOSIGNAL);
+		sent += n > 0 ? n : 0;
+	} while (n > 0 && sent < 256 * MIB);
+	check_msg(sent < 128 * MIB, "the victim has read %zu MiB", sent / MIB);
+	check_fds(s.fds + 1);
+	bystander_check(&s.b);
 	raw_again(&s.r);
 	scene_close(&s);
 }
@@ -783,6 +823,7 @@ static const struct test_case cases[] = {
 	CASE(wrong_answers),
 	CASE(acked_not_answered),
 	CASE(too_many_reads),
+	CASE(deaf_to_refusal),
 	CASE(rnr_flood),
 	CASE(rnr_between_reads),
 	CASE(nak_flood),

@@ -20,7 +20,8 @@
  *	ub_cq.drive_lock	the queue's list of QPs; one driver at a time
  *	ub_srq.qp_lock		the SRQ's list of QPs
  *	ub_qp.turn		one QP's engine and socket
- *	ub_srq.lock, ub_cq.push_lock, ub_context.event_lock, .mr_lock
+ *	ub_srq.lock, ub_cq.push_lock, ub_context.event_lock, .mr_lock,
+ *	.farewell_lock
  * A turn is taken under the outer ones only to wait for it, never to run the
  * engine for long.
  */
@@ -255,6 +256,10 @@ struct ub_context {
 	struct ub_qp *grave;		/* destroyed QPs, by dirty_next */
 	u32 next_pdn;
 
+	pthread_mutex_t farewell_lock;
+	struct list_head farewells;	/* see ub_farewell.c */
+	u32 num_farewells;
+
 	pthread_mutex_t mr_lock;
 	struct tz_key_secret secret;
 	_Atomic(_Atomic(struct ub_mr *) *) mr_chunks[UB_MR_CHUNKS];
@@ -455,6 +460,20 @@ bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now);
 /* Move the pipe's content to the socket. */
 enum ub_io ub_splice_flush(struct ub_conn *c);
 void ub_splice_close(struct ub_conn *c);
+
+/* ---- ub_farewell.c ------------------------------------------------------ */
+
+/*
+ * Wait in the background for the peer to take what was said last on @fd, an
+ * established connection that is in no epoll set, and to close it, too. False if
+ * there is nothing to wait for: then the caller closes @fd.
+ */
+bool ub_farewell_start(struct ub_context *ctx, int fd, u64 now);
+/* Close those that took too long; returns when to look again, or 0. */
+u64 ub_farewell_expire(struct ub_context *ctx, u64 now);
+void ub_farewell_close_all(struct ub_context *ctx);
+/* A child closes its copies. */
+void ub_farewell_forked(struct ub_context *ctx);
 
 /* ---- ub_conn.c ---------------------------------------------------------- */
 

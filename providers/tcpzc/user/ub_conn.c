@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -64,16 +65,21 @@ static void ub_conn_hang_up(struct ub_qp *qp)
 
 	if (rfd < 0)
 		return;
-	if (c->by_reference)
-		ub_conn_reset(rfd);
-	else if (c->state == UB_CONN_UP && rfd == wfd)
-		ub_conn_drain(rfd);
+	if (c->watch_epfd >= 0)
+		epoll_ctl(c->watch_epfd, EPOLL_CTL_DEL, rfd, NULL);
 	ub_splice_close(c);
 	c->said_all = false;
 	c->rfd = -1;
 	c->wfd = -1;
-	c->watch_epfd = -1;	/* closing takes it out of the set */
+	c->watch_epfd = -1;
 	c->watch_events = 0;
+	if (c->by_reference) {
+		ub_conn_reset(rfd);
+	} else if (c->state == UB_CONN_UP && rfd == wfd) {
+		if (ub_farewell_start(qp->ctx, rfd, ub_now()))
+			return;
+		ub_conn_drain(rfd);
+	}
 	close(rfd);
 	if (wfd != rfd)
 		close(wfd);

@@ -27,16 +27,20 @@ static void ub_before_fork(void)
 	struct ub_context *ctx;
 
 	pthread_mutex_lock(&ub_all_lock);
-	list_for_each(&ub_all, ctx, all_node)
+	list_for_each(&ub_all, ctx, all_node) {
 		pthread_mutex_lock(&ctx->lock);
+		pthread_mutex_lock(&ctx->farewell_lock);
+	}
 }
 
 static void ub_unlock_all(void)
 {
 	struct ub_context *ctx;
 
-	list_for_each(&ub_all, ctx, all_node)
+	list_for_each(&ub_all, ctx, all_node) {
+		pthread_mutex_unlock(&ctx->farewell_lock);
 		pthread_mutex_unlock(&ctx->lock);
+	}
 	pthread_mutex_unlock(&ub_all_lock);
 }
 
@@ -74,6 +78,7 @@ static void ub_in_child(void)
 			close(p->fd);
 			p->fd = -1;
 		}
+		ub_farewell_forked(ctx);
 	}
 	ub_unlock_all();
 }
@@ -164,6 +169,8 @@ static void ub_context_init(struct ub_context *ctx, struct tcpzc_device *dev)
 	list_head_init(&ctx->listeners);
 	list_head_init(&ctx->pendings);
 	list_head_init(&ctx->polled);
+	pthread_mutex_init(&ctx->farewell_lock, NULL);
+	list_head_init(&ctx->farewells);
 	ctx->next_pdn = 1;
 	ctx->fork_gen = ub_fork_gen;
 	ctx->base.vctx.context.num_comp_vectors = 1;
@@ -203,6 +210,7 @@ err_event:
 err_mr:
 	ub_mr_exit(ctx);
 err_ctx:
+	pthread_mutex_destroy(&ctx->farewell_lock);
 	pthread_mutex_destroy(&ctx->lock);
 	verbs_uninit_context(&ctx->base.vctx);
 	free(ctx);
@@ -236,8 +244,10 @@ void ub_close(struct tcpzc_context *base)
 	if (!ub_forked(ctx))
 		ub_drop_qps(ctx);
 	ub_listen_close_all(ctx);
+	ub_farewell_close_all(ctx);
 	ub_event_close_async(ctx);
 	ub_mr_exit(ctx);
+	pthread_mutex_destroy(&ctx->farewell_lock);
 	pthread_mutex_destroy(&ctx->lock);
 	verbs_uninit_context(&base->vctx);
 	free(ctx);
