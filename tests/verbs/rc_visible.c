@@ -353,6 +353,8 @@ static size_t available_bytes(void)
 static void large_ops(struct pair *p, uint32_t len)
 {
 	fill(p->a->mem, len, 1);
+	/* The memory's first use may take longer than a completion should. */
+	memset(p->b->mem, 0xff, len);
 	post_send(p->a, wr_rdma(p->a, IBV_WR_RDMA_WRITE, 1, 0, len, p->b, 0));
 	expect_send(p->a, 1, IBV_WC_SUCCESS);
 	check(!memcmp(p->a->mem, p->b->mem, len));
