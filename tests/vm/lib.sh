@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # The parts of scripts/vm, which sources this and has the options' variables.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2154,SC2034
 
 # What a kernel says when something is wrong; tests/vm/init says "bad:".
 vm_complaints='WARNING:|BUG:|\bBUG\b|KASAN|UBSAN|ODEBUG|INFO: (possible|task|rcu)'
@@ -11,15 +11,14 @@ vm_complaints+='|Call Trace|Oops|Kernel panic|general protection|Segfault with n
 vm_complaints+='|unregister_netdevice: waiting|leaked reference|refcount_t:|kmemleak:.*new'
 vm_complaints+='|still in use|page allocation failure|Out of memory|tcpzc-vm: bad:'
 
-# vm_module KERNEL-DIRECTORY [MAKE-ARGUMENT...]: builds kernel-driver/ against a
-# kernel, in a copy, because several kernels have a build of it. Prints the
-# module's file, or nothing if there is no driver.
+# vm_module TREE MAKE...: builds kernel-driver/ by the command, which runs in a
+# copy of it in TREE, because several kernels have a build of it.
 vm_module() {
-	local kernel=$1 tree
+	local tree=$1 part
 
 	shift
+	[ "$module" ] || return 0
 	[ -f "$root/kernel-driver/Makefile" ] || return 0
-	tree=$root/build/vm/${kernel##*/}
 	mkdir -p "$tree"
 	(
 		flock 9
@@ -28,28 +27,48 @@ vm_module() {
 			vm_copy "$root/$part" "$tree/$part"
 		done
 		use_ccache "$root"
-		make -s -C "$tree/kernel-driver" KDIR="$kernel" "$@" \
-			>"$tree/build.log" 2>&1 9>&- ||
+		cd "$tree/kernel-driver" || exit
+		"$@" >"$tree/build.log" 2>&1 9>&- ||
 			die "kernel-driver: $(tail -n 40 "$tree/build.log")"
-	) 9>"$tree/.lock" || return
-	echo "$tree/kernel-driver/tcpzc.ko"
+	) 9>"$tree/.lock"
 }
 
-# What is tracked or new of the sources, with unchanged files keeping their time;
-# what is gone there must go here.
+# What the source has, with unchanged files keeping their time; what is gone there
+# goes here, but not what make has put there (kernel-driver/engine).
 vm_copy() {
 	local name
 
-	(cd "$1" && find . -type f \( -name '*.[chS]' -o -name 'Makefile*' \
-		-o -name 'Kbuild*' -o -name '*.conf' -o -name '*.sh' -o -name '*.in' \) \
-		! -name '*.mod.c' -print) | sort >"$2/.files"
-	(cd "$2" && find . -type f -name '*.[ch]' ! -name '*.mod.c' -print) | sort |
-		comm -13 "$2/.files" - | while read -r name; do rm "$2/$name"; done
+	(cd "$1" && find . -path ./engine -prune -o -type f \
+		\( -name '*.[chS]' -o -name 'Makefile*' -o -name Kbuild \
+		-o -name '*.conf' \) ! -name '*.mod.c' -print) | sort >"$2/.files"
+	(cd "$2" && find . -path ./engine -prune -o -type f -name '*.[ch]' \
+		! -name '*.mod.c' -print) | sort | comm -13 "$2/.files" - |
+		while read -r name; do rm "$2/$name"; done
 	while read -r name; do
 		cmp -s "$1/$name" "$2/$name" && continue
 		mkdir -p "$2/${name%/*}"
 		cp "$1/$name" "$2/$name"
 	done <"$2/.files"
+}
+
+# vm_modules TREE RELEASE DIRECTORY: prints a directory for modprobe -d with the
+# kernel's modules, which DIRECTORY has for modprobe -d, and tcpzc.ko.
+vm_modules() {
+	local tree=$1 release=$2 stock=$3/lib/modules/$2 mine
+	local ko=$tree/kernel-driver/tcpzc.ko
+
+	mine=$tree/modules/lib/modules/$release
+	(
+		flock 9
+		# depmod takes seconds for a distribution's kernel.
+		[ "$mine/modules.dep" -nt "$ko" ] && exit
+		rm -rf "$tree/modules"
+		mkdir -p "$mine/updates"
+		ln -s "$stock"/modules.{builtin,order}* "$stock/kernel" "$mine/"
+		cp "$ko" "$mine/updates/"
+		depmod -b "$tree/modules" "$release"
+	) 9>"$tree/.lock" >&2
+	echo "$tree/modules"
 }
 
 vm_provider() {
@@ -59,34 +78,38 @@ vm_provider() {
 		"$root/scripts/build" rdma-core 2>"$build/vm-build.log" ||
 			die "scripts/build: $(tail -n 40 "$build/vm-build.log")"
 	fi
-	leaks=${leaks:+leaks}
 	variables=("LD_LIBRARY_PATH=$build/lib"
 		"IBV_DRIVERS=$build/lib/libibverbs/libtcpzc"
-		"TCPZC_VM=$kind-${kernel_name}" "TCPZC_VM_OUT=/run/out"
+		"TCPZC_VM=$kind-$kernel_name" "TCPZC_VM_OUT=/run/out"
 		"TERM=${TERM:-dumb}")
+	load=(ib_uverbs rdma_ucm ib_umad)
+	[ ! -f "$tree/kernel-driver/tcpzc.ko" ] || load+=(tcpzc)
+	IFS=, read -ra more <<<"$loads"
+	load+=(${more[@]:+"${more[@]}"})
 }
 
 vm_prepare_uml() {
 	kernel_name=$variant
 	kernel_dir=$("$root/tests/vm/uml-kernel" "$variant")
 	deb_install perftest ibverbs-utils rdmacm-utils iproute2 iperf3 kmod
+	tree=$root/build/vm/${kernel_dir##*/}
 	modules=$kernel_dir/modules
-	tcpzc_ko=
-	[ -z "$module" ] ||
-		tcpzc_ko=$(vm_module "$kernel_dir" ARCH=um CC="ccache gcc")
+	vm_module "$tree" make -s ARCH=um KDIR="$kernel_dir" CC="ccache gcc"
+	[ ! -f "$tree/kernel-driver/tcpzc.ko" ] ||
+		modules=$(vm_modules "$tree" "$(cat "$kernel_dir/include/config/kernel.release")" \
+			"$kernel_dir/modules")
 	vm_provider
 }
 
 # The job that tests/vm/init reads.
 vm_job() {
-	local load_names=(ib_uverbs rdma_ucm ib_umad) more=() extra=()
-	local command=("$@") project=$PWD
+	local command=("$@") project=$PWD bed=$kind terminal=''
 
-	[ -z "$tcpzc_ko" ] || extra=("$tcpzc_ko") load_names+=(tcpzc)
-	IFS=, read -ra more <<<"$loads"
-	local load=("${load_names[@]}" "${more[@]}")
-	declare -p project modules extra load command variables results leaks \
-		input output errors | sed 's/^declare -[-aAx]* //'
+	leaks=${leaks:+leaks}
+	[ -z "$input" ] || terminal=$(stty size 2>/dev/null |
+		sed 's/\(.*\) \(.*\)/rows \1 cols \2/')
+	declare -p bed project shares modules load command variables results leaks \
+		input output errors terminal | sed 's/^declare -[-aAx]* //'
 }
 
 # A processor that no other bed of ours runs on, or the last one. It is ours as
@@ -118,10 +141,107 @@ vm_start_uml() {
 	vm_cpu
 	[ "$variant" = smp ] || machine=(taskset -c "$cpu" "${machine[@]}")
 	[ "$variant" != debug ] || machine+=(kasan_multi_shot slab_debug=-)
+	# Keeping account of all memory doubles what everything takes.
+	[ "$leaks" ] || machine+=(kmemleak=off)
 	if [ "$input" ]; then
 		"${machine[@]}" con0=fd:0,fd:1 2>"$dir/host"
 	else
 		vm_limited "${machine[@]}" con0=null,fd:1 2>"$dir/host"
+	fi
+}
+
+# tests/vm/debian-root's line for a kernel.
+vm_prepare_qemu() {
+	local release
+
+	deb_install qemu-system-x86
+	kernel_name=$kernel
+	kernel_dir=$("$root/tests/vm/debian-root")
+	release=$(awk -v name="$kernel" '$1 == name { print $2 }' "$kernel_dir/kernels")
+	[ -n "$release" ] || die "no such kernel: $kernel (there are:" \
+		"$(cut -d' ' -f1 "$kernel_dir/kernels" | xargs))"
+	tree=$root/build/vm/$release
+	modules=
+	vm_module "$tree" vm_in_root "$kernel_dir" "$tree" \
+		make -s -C /mnt/kernel-driver KDIR="/usr/src/linux-headers-$release"
+	[ ! -f "$tree/kernel-driver/tcpzc.ko" ] ||
+		modules=$(vm_modules "$tree" "$release" "$kernel_dir")
+	vm_initramfs "$release"
+	vm_provider
+	vm_shares
+}
+
+# vm_in_root ROOT DIRECTORY COMMAND...: with Debian's root and, in its /mnt, a
+# directory of ours. The mounts are gone with the command.
+vm_in_root() {
+	# shellcheck disable=SC2016 # for the other shell
+	unshare -m sh -ec 'root=$1 dir=$2
+		shift 2
+		mount --bind "$root" "$root"
+		mount -o remount,bind,ro "$root"
+		mount --bind "$dir" "$root/mnt"
+		mount --bind /dev "$root/dev"
+		mount -t proc proc "$root/proc"
+		mount -t tmpfs tmpfs "$root/tmp"
+		exec chroot "$root" "$@"' sh "$@"
+}
+
+# The modules without which the root cannot be reached are the stock kernel's.
+vm_initramfs() {
+	local dir=$tree/initramfs file name
+
+	initramfs=$tree/initramfs.cpio
+	[ "$initramfs" -nt "$root/tests/vm/initramfs" ] && return
+	rm -rf "$dir"
+	mkdir -p "$dir/bin" "$dir/modules"
+	cp "$kernel_dir/bin/busybox" "$dir/bin/"
+	install -m 755 "$root/tests/vm/initramfs" "$dir/init"
+	for name in virtio_pci 9pnet_virtio 9p overlay; do
+		modprobe -d "$kernel_dir" -S "$1" --show-depends "$name"
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/needed"
+	while read -r file; do
+		name=${file##*/}
+		case $name in
+		*.xz) xz -dc "$file" >"$dir/modules/${name%.xz}" ;;
+		*) cp "$file" "$dir/modules/" ;;
+		esac
+		echo "${name%.xz}" >>"$dir/modules/order"
+	done <"$tree/needed"
+	(cd "$dir" && find . | cpio -o -H newc --quiet) >"$initramfs.part"
+	mv "$initramfs.part" "$initramfs"
+}
+
+# What the machine sees of this one, at the same place: the project, the provider,
+# the directory we are in.
+vm_shares() {
+	local path
+
+	shares=("share0=$root")
+	for path in "$build" "$PWD"; do
+		[ "${path#"$root"}" != "$path" ] || shares+=("share${#shares[@]}=$path")
+	done
+}
+
+vm_start_qemu() {
+	local release=${tree##*/} share machine
+	local how=local,security_model=none,multidevs=remap
+
+	machine=(qemu-system-x86_64 -M q35 -accel "tcg,thread=multi" -cpu max -smp 2
+		-m "$mem" -nodefaults -no-user-config -display none -no-reboot
+		-kernel "$kernel_dir/boot/vmlinuz-$release" -initrd "$initramfs"
+		-append "console=ttyS0 ignore_loglevel panic=-1 printk.time=1"
+		-chardev "file,id=log,path=/dev/fd/3" -serial chardev:log)
+	for share in "root=$kernel_dir" "vm=$dir" "${shares[@]}" \
+		${results:+"results=$results"}; do
+		machine+=(-virtfs "$how,path=${share#*=},mount_tag=${share%%=*}")
+	done
+	cp "$root/tests/vm/init" "$dir/init"
+	if [ "$input" ]; then
+		"${machine[@]}" -serial stdio 2>"$dir/host"
+	else
+		vm_limited "${machine[@]}" -chardev "file,id=out,path=/dev/fd/4" \
+			-serial chardev:out -chardev "file,id=err,path=/dev/fd/5" \
+			-serial chardev:err 2>"$dir/host"
 	fi
 }
 
@@ -191,7 +311,8 @@ vm_run() {
 	dir=$(mktemp -d /tmp/tcpzc-vm.XXXXXX)
 	trap 'rm -rf "$dir"' EXIT
 	input='' output=tty0 errors=tty2
-	[ $# -gt 0 ] || input=tty0 errors=tty0
+	[ "$kind" = uml ] || output=ttyS1 errors=ttyS2
+	[ $# -gt 0 ] || input=$output errors=$output
 	vm_job "$@" >"$dir/job"
 	vm_machine || status=$?
 	[ -z "$log" ] || cp "$dir/log" "$log"
