@@ -40,10 +40,33 @@ struct tcpzc_ring_hdr {
 	__u32 pad1[15];
 	__u32 flags;		/* TCPZC_RING_*, written by the engine */
 	__u32 pad2[15];
+	__u32 arm;		/* TCPZC_ARM_*; completion queues in kernel mode */
+	__u32 pad3[15];
 };
 
-/* The engine sleeps: ring the doorbell after publishing. */
+/*
+ * The engine sleeps: ring the doorbell after publishing. Publishing and reading
+ * this flag, and setting it and reading @prod once more, are each separated by
+ * a full barrier, so that one of the two sides sees the other.
+ *
+ * While the flag of a send queue is clear, the engine promises to look at the
+ * ring again by itself: when the peer acknowledges something, or within
+ * TCPZC_LOOK_NS.
+ */
 #define TCPZC_RING_NEED_WAKEUP	(1u << 0)
+#define TCPZC_LOOK_NS		250000
+
+/*
+ * Which completion is to raise an event. The application stores it and then,
+ * after a full barrier, may look at the ring; the engine takes it back (stores
+ * TCPZC_ARM_NONE) when it raises the event. Again a full barrier between
+ * publishing an entry and reading @arm.
+ */
+enum tcpzc_arm {
+	TCPZC_ARM_NONE		= 0,
+	TCPZC_ARM_SOLICITED	= 1,
+	TCPZC_ARM_ANY		= 2,
+};
 
 struct tcpzc_sge {
 	__aligned_u64 addr;
@@ -141,6 +164,55 @@ struct tcpzc_cqe {
 	__u8 reserved0;
 	__u32 vendor_err;
 	__aligned_u64 reserved[4];
+};
+
+/* ---- kernel mode: what the uverbs commands of tcpzc.ko carry ------------- */
+
+/* A ring, to be mapped from the uverbs file; the slots follow the header. */
+struct tcpzc_uresp_ring {
+	__aligned_u64 offset;	/* of mmap() */
+	__aligned_u64 bytes;	/* of mmap(); 0: there is no such ring */
+	__u32 depth;		/* slots, a power of two */
+	__u32 stride;		/* bytes of a slot */
+};
+
+/* Answer to IB_USER_VERBS_CMD_GET_CONTEXT. */
+struct tcpzc_uresp_alloc_ctx {
+	__u32 abi_version;	/* TCPZC_ABI_VERSION */
+	__u32 reserved;
+};
+
+/* Answer to IB_USER_VERBS_CMD_ALLOC_PD. */
+struct tcpzc_uresp_alloc_pd {
+	__u32 pdn;
+	__u32 reserved;
+};
+
+/* Answer to CREATE_CQ and RESIZE_CQ. */
+struct tcpzc_uresp_cq {
+	struct tcpzc_uresp_ring ring;
+};
+
+/* Answer to CREATE_SRQ; MODIFY_SRQ writes it to @resp_addr when it resizes. */
+struct tcpzc_uresp_srq {
+	struct tcpzc_uresp_ring ring;
+	__u32 max_sge;
+	__u32 reserved;
+};
+
+/* Goes along with MODIFY_SRQ. */
+struct tcpzc_ureq_modify_srq {
+	__aligned_u64 resp_addr;	/* struct tcpzc_uresp_srq */
+};
+
+/* Answer to CREATE_QP. */
+struct tcpzc_uresp_qp {
+	struct tcpzc_uresp_ring sq;
+	struct tcpzc_uresp_ring rq;	/* none with an SRQ */
+	__u32 sq_max_sge;
+	__u32 rq_max_sge;
+	__u32 max_inline;	/* bytes */
+	__u32 reserved;
 };
 
 #endif /* TCPZC_ABI_H */

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * tcpzc.h - objects of the kernel driver, and what its files call of each other.
+ *
+ *   main.c	module, `rdma link add`, netdev events, device registration
+ *   verbs.c	device, port, contexts, protection domains, mapping of rings
+ *   mr.c	memory regions: pinned pages, keys, copying
+ *   cq.c srq.c	completion queues, shared receive queues
+ *   qp.c	queue pairs: creation, states, destruction
+ *   stats.c	hardware counters, restrack
+ *   io.c	data path: sockets' callbacks, receiving, sending, doorbells
+ *   conn.c	a queue pair's connection: dialing, hand-shake, the end
+ *   listen.c	the well-known port: listeners, connections without their hello
+ *
+ * Who does the work. Received data is placed by the socket's data_ready
+ * callback, in the softirq that brought it: no thread is woken. Sending is
+ * done by whoever has something to send: the doorbell's system call, or a BH
+ * work item that runs after the softirq's batch of packets (acknowledgements,
+ * answers, what waits in the ring). Both do it with bottom halves off and the
+ * socket's spinlock held, as TCP's own tasklet for deferred sending does
+ * (tcp_tsq_workfn); a socket that is owned by a process meanwhile, which is
+ * rare, is tried again from a work queue. Processes connect and close.
+ *
+ * Lock order, outer to inner:
+ *	tcpzc_net.lock		listeners of a network namespace
+ *	tcpzc_qp.mutex		states and connection of a queue pair; sleeps
+ *	lock_sock(sk)
+ *	sk->sk_lock.slock	serialises sending and receiving on one socket
+ *	tcpzc_qp.lock		the engine of a queue pair
+ *	tcpzc_srq.lock
+ *	tcpzc_cq.lock
+ * The spinlocks are taken with bottom halves off.
+ */
+#ifndef TCPZC_KERNEL_H
+#define TCPZC_KERNEL_H
+
+#include <linux/bvec.h>
+#include <linux/hrtimer.h>
+#include <linux/mutex.h>
+#include <linux/net.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <net/sock.h>
+#include <rdma/ib_verbs.h>
+#include <rdma/ib_umem.h>
+
+#include "compat.h"
+#include "tz_key.h"
+#include "tz_qp.h"
+#include "tz_shake.h"
+#include <rdma/tcpzc-abi.h>
+
+#define TCPZC_DRIVER_ID		0x747a
+#define TCPZC_VENDOR_ID		0x747a63
+#define TCPZC_VENDOR_PART_ID	31331
+#define TCPZC_PORT_NUM		1
+#define TCPZC_GID_TBL_LEN	256
+#define TCPZC_WELL_KNOWN_PORT	4795
+#define TCPZC_MIN_QPN		2u	/* 1 is the GSI's */
+#define TCPZC_MAX_QPN		((1024u << 8) - 1)
+#define TCPZC_MAX_QP		65536
+#define TCPZC_MAX_MR		(1u << TZ_KEY_INDEX_BITS)
+#define TCPZC_TX_BVECS		64
+
+struct tcpzc_net;
+
+/* Module parameters; see docs/tuning.md. */
+extern ushort tcpzc_port;		/* well-known TCP port */
+extern uint tcpzc_copy_threshold;	/* payload up to this is copied, bytes */
+extern char *tcpzc_cc;			/* congestion control; NULL: default */
+extern uint tcpzc_min_retry_ms;		/* floor of the peer's silence */
+
+/* ---- objects ------------------------------------------------------------ */
+
+/* What the driver counts beside the engine's struct tz_stats. */
+enum tcpzc_counter {
+	TCPZC_CNT_DOORBELLS,		/* doorbell system calls */
+	TCPZC_CNT_TX_TURNS,		/* times that sending was tried */
+	TCPZC_CNT_TX_FULL,		/* the socket took no more */
+	TCPZC_CNT_TX_OWNED,		/* a process owned the socket: tried again */
+	TCPZC_CNT_TX_ZCOPY_BYTES,	/* payload sent by reference */
+	TCPZC_CNT_TX_COPY_BYTES,	/* payload copied when sent */
+	TCPZC_CNT_RX_TURNS,
+	TCPZC_CNT_CONNS,		/* connections established */
+	TCPZC_CNT_CONNS_LOST,
+	TCPZC_CNT_CONN_RETRIES,
+	TCPZC_CNT_HELLOS_REFUSED,
+	TCPZC_CNT_HELLOS_GARBAGE,
+	TCPZC_CNT_HELLOS_EXPIRED,
+	TCPZC_CNT_CQ_OVERRUNS,
+	TCPZC_COUNTERS
+};
+
+struct tcpzc_pcpu {
+	u64 cnt[TCPZC_COUNTERS];
+};
+
+struct tcpzc_dev {
+	struct ib_device ib;
+	struct net_device *netdev;
+	netdevice_tracker netdev_tracker;
+	struct net *net;		/* where its sockets live */
+	struct tcpzc_net *tnet;		/* its listener; one reference */
+	struct list_head net_node;	/* tcpzc_net.devs */
+	u32 ifindex;
+
+	struct xarray qps;		/* by number; RCU */
+	u32 next_qpn;
+	atomic_t num_qps;
+	struct xarray mrs;		/* by index, see tz_key.h; RCU */
+	u32 next_mr;
+	struct tz_key_secret secret;
+	atomic_t next_gen;
+	atomic_t next_pdn;
+
+	struct tcpzc_pcpu __percpu *pcpu;
+	spinlock_t gone_lock;
+	struct tz_stats gone;		/* of queue pairs that were destroyed */
+};
+
+struct tcpzc_ucontext {
+	struct ib_ucontext ib;
+};
+
+/* A ring that is mapped into the application. */
+struct tcpzc_uring {
+	struct rdma_user_mmap_entry entry;	/* first */
+	struct tcpzc_ring_hdr *hdr;	/* vmalloc_user(); slots follow */
+	u8 *slots;
+	u32 depth;			/* a power of two; 0: no ring */
+	u32 stride;
+	size_t bytes;			/* whole pages */
+};
+
+struct tcpzc_pd {
+	struct ib_pd ib;
+	u32 pdn;			/* not 0 */
+};
+
+struct tcpzc_mr {
+	struct ib_mr ib;
+	struct tz_mr tz;
+	struct tcpzc_dev *dev;
+	struct ib_umem *umem;
+	struct page **pages;
+	u64 first;			/* of the region's first byte in pages[0] */
+	u32 num;			/* index and generation */
+	refcount_t refs;		/* the table's, and the engines' */
+};
+
+struct tcpzc_cq {
+	struct ib_cq ib;
+	struct tcpzc_dev *dev;
+	spinlock_t lock;		/* producer side of the ring */
+	struct tcpzc_uring *ring;
+	u32 prod;
+	bool overrun;
+};
+
+struct tcpzc_srq {
+	struct ib_srq ib;
+	struct tcpzc_dev *dev;
+	spinlock_t lock;		/* consumer side */
+	struct tcpzc_uring *ring;
+	struct tz_rq rq;
+	u32 max_wr;
+	u32 max_sge;
+	u32 limit;
+	struct list_head qps;		/* tcpzc_qp.srq_node, under qps_lock */
+	spinlock_t qps_lock;
+	atomic_t starving;		/* a QP found it empty */
+};
+
+/* Where a QP's connection stands. */
+enum tcpzc_conn_state {
+	TCPZC_CONN_IDLE,		/* before RTR, or waiting for the peer */
+	TCPZC_CONN_DIALING,		/* TCP connects */
+	TCPZC_CONN_GREETING,		/* hello sent, waiting for the answer */
+	TCPZC_CONN_BACKOFF,		/* failed; again later */
+	TCPZC_CONN_UP,
+	TCPZC_CONN_PARTING,		/* all said; waiting for the peer's end */
+	TCPZC_CONN_DONE			/* over, for good */
+};
+
+#define TCPZC_MAX_PARKED	4
+
+struct tcpzc_parked {
+	struct socket *sock;
+	struct tz_hello hello;
+};
+
+struct tcpzc_conn {
+	enum tcpzc_conn_state state;	/* written under qp->mutex and qp->lock */
+	struct socket *sock;		/* that we write to; under qp->mutex */
+	struct socket *rsock;		/* that we read from: the same, but for a
+					 * QP connected to itself */
+	struct sock *wsk, *rsk;		/* theirs while UP or PARTING; under qp->lock */
+	u64 session_id;
+	u32 backoff_ms;
+	u32 hello_got;			/* bytes */
+	struct tz_hello hello;
+	struct tcpzc_parked parked[TCPZC_MAX_PARKED];
+	u32 num_parked;
+	bool by_reference;		/* sent pages of regions; under qp->lock */
+	bool eof;			/* the stream has ended; under qp->lock */
+	struct delayed_work work;	/* everything that may sleep */
+	struct work_struct owned_work;	/* the socket was owned by a process */
+	wait_queue_head_t wait;		/* for the peer's end */
+};
+
+struct tcpzc_qp {
+	struct ib_qp ib;
+	struct tcpzc_dev *dev;
+	struct tcpzc_cq *send_cq, *recv_cq;
+	struct tcpzc_srq *srq;
+	struct list_head srq_node;
+	struct tcpzc_uring *sq, *rq;	/* rq is NULL without a receive queue */
+	struct ib_qp_attr attr;		/* as set, for query_qp; under mutex */
+
+	refcount_t refs;		/* lookups by number */
+	struct completion released;
+	struct mutex mutex;
+	spinlock_t lock;
+	struct tz_qp eng;
+	struct tcpzc_conn conn;
+	bool dead;			/* being destroyed; under lock */
+
+	struct work_struct bh_work;	/* a turn of io.c, in softirq */
+	struct hrtimer timer;
+	u64 timer_at;			/* when it will fire; 0: not armed */
+	u64 look_at;			/* when to look at the ring again; 0 */
+	u32 seen;			/* ring's producer index at the last look */
+	bool rx_again;			/* unread data was left on purpose */
+	struct bio_vec bvec[TCPZC_TX_BVECS];
+	void *bufs;			/* engine's buffers and swqes, one vmalloc */
+};
+
+#define TCPZC_OBJ(name, type)							\
+	static inline struct tcpzc_##name *to_t##name(struct ib_##type *p)	\
+	{									\
+		return container_of(p, struct tcpzc_##name, ib);		\
+	}
+TCPZC_OBJ(dev, device)
+TCPZC_OBJ(ucontext, ucontext)
+TCPZC_OBJ(pd, pd)
+TCPZC_OBJ(mr, mr)
+TCPZC_OBJ(cq, cq)
+TCPZC_OBJ(srq, srq)
+TCPZC_OBJ(qp, qp)
+
+static inline struct tcpzc_qp *tcpzc_qp_of(struct tz_qp *eng)
+{
+	return container_of(eng, struct tcpzc_qp, eng);
+}
+
+static inline struct tcpzc_mr *tcpzc_mr_of(struct tz_mr *tz)
+{
+	return container_of(tz, struct tcpzc_mr, tz);
+}
+
+static inline void tcpzc_count(struct tcpzc_dev *dev, enum tcpzc_counter c, u64 n)
+{
+	this_cpu_add(dev->pcpu->cnt[c], n);
+}
+
+/* ---- verbs.c ------------------------------------------------------------ */
+
+/*
+ * A zeroed ring of @depth slots for the application behind @udata; an
+ * ERR_PTR() otherwise. tcpzc_uring_free() waits for no mapping: the pages go
+ * when the last one does.
+ */
+struct tcpzc_uring *tcpzc_uring_alloc(struct ib_udata *udata, u32 depth,
+				      u32 stride);
+void tcpzc_uring_free(struct tcpzc_uring *ring);
+/* Where the application is to map it. */
+void tcpzc_uring_desc(const struct tcpzc_uring *ring,
+		      struct tcpzc_uresp_ring *out);
+
+/* ---- mr.c --------------------------------------------------------------- */
+
+struct tz_mr *tcpzc_mr_find(struct tz_qp *eng, u32 key);
+void tcpzc_mr_get(struct tz_mr *mr);
+void tcpzc_mr_put(struct tz_mr *mr);
+void tcpzc_mr_write(struct tz_mr *mr, u64 off, const void *src, u32 len);
+void tcpzc_mr_read(struct tz_mr *mr, u64 off, void *dst, u32 len);
+u64 tcpzc_mr_atomic(struct tz_mr *mr, u64 off, enum tz_atomic_kind kind,
+		    u64 compare_add, u64 swap);
+
+/*
+ * The longest run of bytes at @off of @mr that is contiguous in the kernel's
+ * address space, at most @len; *@run bytes of it.
+ */
+void *tcpzc_mr_run(const struct tcpzc_mr *mr, u64 off, u32 len, u32 *run);
+
+/* Describe [@off, @off + @len) by at most @max vectors; returns how many. */
+u32 tcpzc_mr_bvec(const struct tcpzc_mr *mr, u64 off, u32 len,
+		  struct bio_vec *bvec, u32 max, u32 *bytes);
+
+/* ---- cq.c --------------------------------------------------------------- */
+
+/* Write a completion and raise what events it is to raise. Any context. */
+void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe);
+
+/* ---- srq.c -------------------------------------------------------------- */
+
+bool tcpzc_srq_take(struct tz_qp *eng, struct tz_rwqe *out);
+
+/* ---- qp.c --------------------------------------------------------------- */
+
+extern const struct tz_ops tcpzc_engine_ops;
+
+/* The queue pair of that number, with a reference; NULL if there is none. */
+struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn);
+void tcpzc_qp_put(struct tcpzc_qp *qp);
+/* Wait until no engine of @dev is in a call that began before this one. */
+void tcpzc_qp_barrier(struct tcpzc_dev *dev);
+
+/* ---- io.c --------------------------------------------------------------- */
+
+void tcpzc_io_init(struct tcpzc_qp *qp);
+/* No turn, timer or callback runs for @qp when this returns. May sleep. */
+void tcpzc_io_exit(struct tcpzc_qp *qp);
+/* Do what is due: timers, sending, receiving after a stall. Not under locks. */
+void tcpzc_io_run(struct tcpzc_qp *qp);
+/* Have it done soon, from any context, under any lock. */
+void tcpzc_io_kick(struct tcpzc_qp *qp);
+/* Take over the sockets of an established connection. */
+void tcpzc_io_attach(struct tcpzc_qp *qp, struct sock *wsk, struct sock *rsk);
+/* Give them back: no callback refers to @qp any more. May sleep. */
+void tcpzc_io_detach(struct tcpzc_qp *qp);
+/* Send what acknowledgements are owed, if the socket takes them. */
+void tcpzc_io_flush_acks(struct tcpzc_qp *qp);
+/* Doorbells: ib_device_ops.post_send, .post_recv, .post_srq_recv. */
+int tcpzc_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
+		    const struct ib_send_wr **bad_wr);
+int tcpzc_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
+		    const struct ib_recv_wr **bad_wr);
+int tcpzc_post_srq_recv(struct ib_srq *ibsrq, const struct ib_recv_wr *wr,
+			const struct ib_recv_wr **bad_wr);
+
+/* ---- conn.c ------------------------------------------------------------- */
+
+void tcpzc_conn_init(struct tcpzc_qp *qp);
+/* The QP has reached RTR. qp->mutex is held. */
+void tcpzc_conn_start(struct tcpzc_qp *qp);
+/*
+ * RESET or destruction: closes sockets, forgets parked ones. When it returns
+ * no packet refers to the application's memory any more, and the engine is
+ * told nothing. qp->mutex is held.
+ */
+void tcpzc_conn_close(struct tcpzc_qp *qp);
+/* After the last tcpzc_conn_close(): no work runs any more. No lock is held. */
+void tcpzc_conn_exit(struct tcpzc_qp *qp);
+/* A connection with its hello for @qp; takes over @sock. */
+void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
+		      const struct tz_hello *hello);
+
+/* ---- listen.c ----------------------------------------------------------- */
+
+int tcpzc_listen_init(void);
+void tcpzc_listen_exit(void);
+/* @dev is reachable from now on; its namespace listens. 0 or -errno. */
+int tcpzc_listen_add(struct tcpzc_dev *dev);
+void tcpzc_listen_del(struct tcpzc_dev *dev);
+
+extern struct workqueue_struct *tcpzc_wq;	/* what may sleep */
+
+#endif /* TCPZC_KERNEL_H */
