@@ -203,8 +203,10 @@ struct tcpzc_conn {
 	struct tz_hello hello;
 	struct tcpzc_parked parked[TCPZC_MAX_PARKED];
 	u32 num_parked;
-	bool by_reference;		/* sent pages of regions; under qp->lock */
-	bool eof;			/* the stream has ended; under qp->lock */
+	/* Under qp->lock: */
+	bool by_reference;		/* packets may refer to regions' pages */
+	bool eof;			/* the stream has ended */
+	bool abort;			/* close by a reset: no packet may leave */
 	struct delayed_work work;	/* everything that may sleep */
 	struct work_struct owned_work;	/* the socket was owned by a process */
 	wait_queue_head_t wait;		/* for the peer's end */
@@ -232,6 +234,9 @@ struct tcpzc_qp {
 	u64 timer_at;			/* when it will fire; 0: not armed */
 	u64 look_at;			/* when to look at the ring again; 0 */
 	u32 seen;			/* ring's producer index at the last look */
+	u32 sq_flags;			/* what the ring's flags were set to */
+	u64 tx_full_at;			/* the socket took no more; 0: it did */
+	bool tx_busy;			/* within tcp_sendmsg_locked() */
 	bool rx_again;			/* unread data was left on purpose */
 	struct bio_vec bvec[TCPZC_TX_BVECS];
 	void *bufs;			/* engine's buffers and swqes, one vmalloc */
@@ -327,10 +332,13 @@ void tcpzc_io_exit(struct tcpzc_qp *qp);
 void tcpzc_io_run(struct tcpzc_qp *qp);
 /* Have it done soon, from any context, under any lock. */
 void tcpzc_io_kick(struct tcpzc_qp *qp);
-/* Take over the sockets of an established connection. */
-void tcpzc_io_attach(struct tcpzc_qp *qp, struct sock *wsk, struct sock *rsk);
-/* Give them back: no callback refers to @qp any more. May sleep. */
-void tcpzc_io_detach(struct tcpzc_qp *qp);
+/* Have @sk call back for @qp; no more. May sleep. */
+void tcpzc_sk_adopt(struct sock *sk, struct tcpzc_qp *qp);
+void tcpzc_sk_abandon(struct sock *sk);
+/* The connection qp->conn.sock (and .rsock) is established: use it. */
+void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu);
+/* No pass uses the sockets any more; returns where the connection stood. */
+enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp);
 /* Send what acknowledgements are owed, if the socket takes them. */
 void tcpzc_io_flush_acks(struct tcpzc_qp *qp);
 /* Doorbells: ib_device_ops.post_send, .post_recv, .post_srq_recv. */
@@ -343,6 +351,18 @@ int tcpzc_post_srq_recv(struct ib_srq *ibsrq, const struct ib_recv_wr *wr,
 
 /* ---- conn.c ------------------------------------------------------------- */
 
+/* The socket address that @gid names; its size in bytes. */
+int tcpzc_gid_to_addr(const struct tcpzc_dev *dev, const u8 gid[16], u16 port,
+		      struct sockaddr_storage *ss);
+/* The GID of @sk's peer; false if it has none. */
+bool tcpzc_peer_gid(struct socket *sock, u8 gid[16]);
+/* All of a hello, or nothing: 0 or -errno. */
+int tcpzc_send_hello(struct socket *sock, const struct tz_hello *hello);
+/*
+ * More of a hello, and not a byte beyond it; *@got counts. 0: complete,
+ * -EAGAIN: more must come, else the stream is over.
+ */
+int tcpzc_recv_hello(struct socket *sock, struct tz_hello *hello, u32 *got);
 void tcpzc_conn_init(struct tcpzc_qp *qp);
 /* The QP has reached RTR. qp->mutex is held. */
 void tcpzc_conn_start(struct tcpzc_qp *qp);
@@ -358,12 +378,49 @@ void tcpzc_conn_exit(struct tcpzc_qp *qp);
 void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
 		      const struct tz_hello *hello);
 
+/* ---- linger.c ----------------------------------------------------------- */
+
+/*
+ * Say goodbye on @sock and release it when the peer has said it, too, or has
+ * had its time; what it still sends is discarded. Unread bytes would turn the
+ * close into a reset, which may overtake what was sent last.
+ */
+void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock);
+/* Release all of @tnet now. May sleep. */
+void tcpzc_linger_flush(struct tcpzc_net *tnet);
+
 /* ---- listen.c ----------------------------------------------------------- */
 
+#define TCPZC_FAMILIES	2		/* IPv4, IPv6 */
+
+/* What a network namespace with tcpzc devices has. */
+struct tcpzc_net {
+	struct net *net;
+	struct mutex lock;		/* devs, listeners */
+	struct list_head devs;		/* tcpzc_dev.net_node */
+	u32 num_devs;			/* also those that are just leaving */
+	wait_queue_head_t wait;		/* until there are none */
+	struct socket *listener[TCPZC_FAMILIES];
+	struct work_struct accept_work;
+	struct delayed_work expire_work;
+	spinlock_t pending_lock;
+	struct list_head pending;	/* connections without their hello */
+	u32 num_pending;
+	spinlock_t linger_lock;
+	struct list_head lingering;
+};
+
+
 int tcpzc_listen_init(void);
+/* There are no devices any more. */
 void tcpzc_listen_exit(void);
-/* @dev is reachable from now on; its namespace listens. 0 or -errno. */
+/*
+ * @dev is reachable from now on; its namespace listens. To be called with
+ * dev->net set and before the device is registered; sets dev->tnet. 0 or
+ * -errno.
+ */
 int tcpzc_listen_add(struct tcpzc_dev *dev);
+/* In dealloc_driver: the device has no queue pairs any more. */
 void tcpzc_listen_del(struct tcpzc_dev *dev);
 
 extern struct workqueue_struct *tcpzc_wq;	/* what may sleep */

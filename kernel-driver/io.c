@@ -1,0 +1,672 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * io.c - the data path: what a queue pair's sockets and its application have to
+ * say, and who does the work (see tcpzc.h).
+ *
+ * A "pass" is one visit to the engine with the socket's spinlock and the queue
+ * pair's lock held: timers, receiving if data is there, sending if there is
+ * something to send, and what follows from that (tcpzc_settle()).
+ */
+#include <linux/skbuff.h>
+#include <net/tcp.h>
+
+#include "tcpzc.h"
+
+/* Vectors that one visit to the engine asks for. */
+#define TCPZC_RX_VECS		8
+#define TCPZC_TX_VECS		16
+/* Bytes received in one pass, batches sent; then others get their turn. */
+#define TCPZC_RX_BUDGET		(4u << 20)
+#define TCPZC_TX_BATCHES	64
+/* A socket that took nothing although it is empty has no memory. */
+#define TCPZC_NOMEM_NS		1000000ull
+
+static void tcpzc_settle(struct tcpzc_qp *qp, u64 now);
+
+/* ---- receiving ---------------------------------------------------------- */
+
+struct tcpzc_rx {
+	struct tcpzc_qp *qp;
+	u64 now;
+	u32 left;		/* of the budget, bytes */
+	bool broken;		/* data that cannot be read */
+};
+
+/* Copy from @skb to the memory of a region. */
+static bool tcpzc_rx_to_mr(const struct tz_vec *vec, u32 len,
+			   const struct sk_buff *skb, u32 off)
+{
+	const struct tcpzc_mr *mr = tcpzc_mr_of(vec->mr);
+	u64 at = vec->off;
+
+	while (len) {
+		u32 run;
+		void *dst = tcpzc_mr_run(mr, at, len, &run);
+
+		if (skb_copy_bits(skb, off, dst, run))
+			return false;
+		at += run;
+		off += run;
+		len -= run;
+	}
+	return true;
+}
+
+/* Put the next bytes where the engine wants them; returns how many. */
+static u32 tcpzc_rx_place(struct tcpzc_rx *rx, const struct sk_buff *skb,
+			  u32 off, u32 len, const struct tz_vec *vec, int n)
+{
+	u32 done = 0;
+	int i;
+
+	for (i = 0; i < n && done < len; i++) {
+		u32 part = min(vec[i].len, len - done);
+		bool ok;
+
+		if (vec[i].mr)
+			ok = tcpzc_rx_to_mr(&vec[i], part, skb, off + done);
+		else
+			ok = !skb_copy_bits(skb, off + done, vec[i].ptr, part);
+		if (!ok) {
+			rx->broken = true;
+			return 0;
+		}
+		done += part;
+	}
+	return done;
+}
+
+static int tcpzc_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
+			  unsigned int offset, size_t len)
+{
+	struct tcpzc_rx *rx = desc->arg.data;
+	struct tz_qp *eng = &rx->qp->eng;
+	u32 done = 0;
+
+	while (done < len && rx->left) {
+		struct tz_vec vec[TCPZC_RX_VECS];
+		int n = tz_qp_rx_want(eng, vec, TCPZC_RX_VECS);
+		u32 got;
+
+		if (!n)
+			break;
+		got = tcpzc_rx_place(rx, skb, offset + done, len - done, vec, n);
+		if (!got)
+			break;
+		tz_qp_rx_done(eng, got, rx->now);
+		done += got;
+		rx->left -= min(rx->left, got);
+	}
+	return done;
+}
+
+/* All is said: what the peer still sends is of no interest. */
+static int tcpzc_rx_discard(read_descriptor_t *desc, struct sk_buff *skb,
+			    unsigned int offset, size_t len)
+{
+	return len;
+}
+
+static bool tcpzc_peer_closed(const struct sock *sk)
+{
+	return (sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_err ||
+	       sk->sk_state == TCP_CLOSE;
+}
+
+/* The socket is ours, and qp->lock is held. */
+static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
+{
+	struct tcpzc_rx rx = { .qp = qp, .now = now, .left = TCPZC_RX_BUDGET };
+	bool parting = qp->conn.state == TCPZC_CONN_PARTING;
+	read_descriptor_t desc = { .arg.data = &rx, .count = 1 };
+
+	if (!skb_queue_empty(&sk->sk_receive_queue)) {
+		tcpzc_count(qp->dev, TCPZC_CNT_RX_TURNS, 1);
+		tcp_read_sock(sk, &desc,
+			      parting ? tcpzc_rx_discard : tcpzc_rx_actor);
+	}
+	qp->rx_again = !rx.left;
+	/*
+	 * What was said before the end counts, unless nobody listens. A stall
+	 * (no receive posted) is not the end either.
+	 */
+	if (rx.broken || (tcpzc_peer_closed(sk) &&
+			  (skb_queue_empty(&sk->sk_receive_queue) ||
+			   qp->eng.rx.state == TZ_RX_DEAD)))
+		qp->conn.eof = true;
+}
+
+/* ---- sending ------------------------------------------------------------ */
+
+/*
+ * Hand one vector to TCP: bytes taken, or -errno. Payload of regions goes as
+ * references to their pages if the route can do that (it copies otherwise).
+ */
+static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
+			const struct tz_vec *vec, bool more)
+{
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	struct kvec kv = { .iov_base = vec->ptr, .iov_len = vec->len };
+	u32 bytes = vec->len, n;
+
+	if (vec->mr) {
+		n = tcpzc_mr_bvec(tcpzc_mr_of(vec->mr), vec->off, vec->len,
+				  qp->bvec, TCPZC_TX_BVECS, &bytes);
+		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, qp->bvec, n, bytes);
+		msg.msg_flags |= MSG_SPLICE_PAGES;
+	} else {
+		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &kv, 1, bytes);
+	}
+	if (more || bytes < vec->len)
+		msg.msg_flags |= MSG_MORE;
+	return tcp_sendmsg_locked(sk, &msg, bytes);
+}
+
+static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct sock *sk,
+			  const struct tz_vec *vec, u32 bytes)
+{
+	if (!vec->mr)
+		return;
+	if (sk->sk_route_caps & NETIF_F_SG) {
+		qp->conn.by_reference = true;
+		tcpzc_count(qp->dev, TCPZC_CNT_TX_ZCOPY_BYTES, bytes);
+	} else {
+		tcpzc_count(qp->dev, TCPZC_CNT_TX_COPY_BYTES, bytes);
+	}
+}
+
+enum tcpzc_tx {
+	TCPZC_TX_OK,
+	TCPZC_TX_FULL,		/* the socket takes no more now */
+	TCPZC_TX_OVER		/* the stream is over */
+};
+
+/* All of one vector, which may take several calls. */
+static enum tcpzc_tx tcpzc_tx_all(struct tcpzc_qp *qp, struct sock *sk,
+				  struct tz_vec *vec, bool more, u64 now)
+{
+	while (vec->len) {
+		int sent = tcpzc_tx_vec(qp, sk, vec, more);
+
+		if (sent == -EAGAIN || sent == -ENOMEM || sent == -ENOBUFS)
+			return TCPZC_TX_FULL;
+		if (sent <= 0)
+			return TCPZC_TX_OVER;
+		tcpzc_tx_note(qp, sk, vec, sent);
+		tz_qp_tx_done(&qp->eng, sent, now);
+		vec->off += sent;
+		if (!vec->mr)
+			vec->ptr += sent;
+		vec->len -= sent;
+	}
+	return TCPZC_TX_OK;
+}
+
+static enum tcpzc_tx tcpzc_tx_batch(struct tcpzc_qp *qp, struct sock *sk,
+				    struct tz_vec *vec, int n, u64 now)
+{
+	enum tcpzc_tx tx = TCPZC_TX_OK;
+	int i;
+
+	for (i = 0; i < n && tx == TCPZC_TX_OK; i++)
+		tx = tcpzc_tx_all(qp, sk, &vec[i], i + 1 < n, now);
+	return tx;
+}
+
+/*
+ * The socket is ours, and qp->lock is held. Afterwards nothing is left to be
+ * sent, or the socket's write_space callback or another pass will go on.
+ */
+static void tcpzc_tx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
+{
+	struct tz_vec vec[TCPZC_TX_VECS];
+	enum tcpzc_tx tx = TCPZC_TX_OK;
+	int i, n;
+
+	tcpzc_count(qp->dev, TCPZC_CNT_TX_TURNS, 1);
+	qp->tx_busy = true;
+	for (i = 0; i < TCPZC_TX_BATCHES && tx == TCPZC_TX_OK; i++) {
+		tz_qp_tx_fill(&qp->eng, now);
+		n = tz_qp_tx_peek(&qp->eng, vec, TCPZC_TX_VECS);
+		if (!n)
+			break;
+		tx = tcpzc_tx_batch(qp, sk, vec, n, now);
+	}
+	qp->tx_busy = false;
+	qp->tx_full_at = 0;
+	switch (tx) {
+	case TCPZC_TX_OVER:
+		qp->conn.eof = true;
+		break;
+	case TCPZC_TX_FULL:
+		tcpzc_count(qp->dev, TCPZC_CNT_TX_FULL, 1);
+		/* With something on its way its acknowledgement makes room. */
+		qp->tx_full_at = now;
+		if (tcp_rtx_and_write_queues_empty(sk))
+			qp->look_at = now + TCPZC_NOMEM_NS;
+		break;
+	case TCPZC_TX_OK:
+		if (i == TCPZC_TX_BATCHES)
+			queue_work(system_bh_wq, &qp->bh_work);
+		break;
+	}
+}
+
+/* ---- the ring's doorbell flag ------------------------------------------- */
+
+static void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags)
+{
+	if (qp->sq_flags == flags)
+		return;
+	qp->sq_flags = flags;
+	/* A full barrier, see TCPZC_RING_NEED_WAKEUP. */
+	xchg(&qp->sq->hdr->flags, flags);
+}
+
+/*
+ * As long as posts keep coming the doorbell is not needed: the ring is looked
+ * at again TCPZC_LOOK_NS after posts were last found. False: some have come
+ * while the flag was raised.
+ */
+static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
+{
+	u32 prod = smp_load_acquire(&qp->sq->hdr->prod);
+
+	if (prod != qp->seen) {
+		qp->seen = prod;
+		qp->look_at = now + TCPZC_LOOK_NS;
+		tcpzc_sq_flag(qp, 0);
+		return true;
+	}
+	if (qp->look_at && now < qp->look_at)
+		return true;
+	qp->look_at = 0;
+	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP);
+	/* Pairs with the barrier between publishing and reading the flag. */
+	return READ_ONCE(qp->sq->hdr->prod) == prod;
+}
+
+/* ---- passes ------------------------------------------------------------- */
+
+static void tcpzc_arm_timer(struct tcpzc_qp *qp)
+{
+	u64 at = tz_qp_deadline(&qp->eng);
+
+	if (qp->look_at && (!at || qp->look_at < at))
+		at = qp->look_at;
+	/* One that fires too early finds nothing to do and is set anew. */
+	if (!at || qp->dead || (qp->timer_at && qp->timer_at <= at))
+		return;
+	qp->timer_at = at;
+	hrtimer_start(&qp->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_SOFT);
+}
+
+/* qp->lock is held. The stream is over; processes clean up. */
+static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
+{
+	struct tcpzc_conn *c = &qp->conn;
+
+	/* Packets on their way may still refer to memory that is given back. */
+	c->abort = !c->eof &&
+		   (c->state == TCPZC_CONN_PARTING ||
+		    (c->by_reference && tz_qp_outstanding(&qp->eng)));
+	c->wsk = NULL;
+	c->rsk = NULL;
+	c->state = TCPZC_CONN_DONE;
+	tcpzc_count(qp->dev, TCPZC_CNT_CONNS_LOST, 1);
+	tz_qp_disconnected(&qp->eng, now);
+	wake_up(&c->wait);
+	mod_delayed_work(tcpzc_wq, &c->work, 0);
+}
+
+/*
+ * The engine wants the stream closed and has nothing more to say. If packets
+ * on their way still refer to the application's memory, its last completions
+ * wait for the peer's end, or until the engine has waited long enough.
+ */
+static void tcpzc_io_finish(struct tcpzc_qp *qp, u64 now)
+{
+	struct tcpzc_conn *c = &qp->conn;
+
+	if (!qp->eng.draining || !c->by_reference) {
+		tcpzc_io_lost(qp, now);
+	} else if (c->state == TCPZC_CONN_UP) {
+		c->state = TCPZC_CONN_PARTING;
+		mod_delayed_work(tcpzc_wq, &c->work, 0);
+	}
+}
+
+/* qp->lock is held: what follows from a visit to the engine. */
+static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
+{
+	struct tcpzc_conn *c = &qp->conn;
+
+	if (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) {
+		if (c->eof)
+			tcpzc_io_lost(qp, now);
+		else if (qp->eng.closing && !tz_qp_tx_pending(&qp->eng))
+			tcpzc_io_finish(qp, now);
+	} else if (qp->eng.closing && c->state != TCPZC_CONN_DONE) {
+		tcpzc_io_lost(qp, now);	/* it failed before it had a peer */
+	}
+	if (!tz_qp_outstanding(&qp->eng))
+		c->by_reference = false;
+	if (!tcpzc_sq_settle(qp, now) || qp->rx_again)
+		queue_work(system_bh_wq, &qp->bh_work);
+	tcpzc_arm_timer(qp);
+}
+
+/* qp->lock is held; before anything else is asked of the engine. */
+static void tcpzc_begin(struct tcpzc_qp *qp, u64 now)
+{
+	u64 at = tz_qp_deadline(&qp->eng);
+
+	if (qp->timer_at && now >= qp->timer_at)
+		qp->timer_at = 0;
+	if (at && now >= at)
+		tz_qp_timer(&qp->eng, now);
+	tz_qp_kick(&qp->eng, now);
+}
+
+/* The socket @sk (NULL: there is none) is ours, and qp->lock is held. */
+static void tcpzc_pass(struct tcpzc_qp *qp, struct sock *sk)
+{
+	struct tcpzc_conn *c = &qp->conn;
+	u64 now = ktime_get_ns();
+
+	if (qp->dead)
+		return;
+	tcpzc_begin(qp, now);
+	if (sk && sk == c->rsk)
+		tcpzc_rx(qp, sk, now);
+	if (sk && sk == c->wsk && c->state == TCPZC_CONN_UP && !c->eof) {
+		tcpzc_tx(qp, sk, now);
+		/* The peer has hung up: what it said may be the reason. */
+		if (c->eof && sk == c->rsk)
+			tcpzc_rx(qp, sk, now);
+	}
+	tcpzc_settle(qp, now);
+}
+
+/* A reference to one of the QP's sockets, if it has them. */
+static struct sock *tcpzc_sk_get(struct tcpzc_qp *qp, bool to_read)
+{
+	struct sock *sk;
+
+	spin_lock(&qp->lock);
+	sk = to_read ? qp->conn.rsk : qp->conn.wsk;
+	if (sk)
+		sock_hold(sk);
+	spin_unlock(&qp->lock);
+	return sk;
+}
+
+/* A pass on @sk with its spinlock. Bottom halves are off. */
+static void tcpzc_pass_on(struct tcpzc_qp *qp, struct sock *sk)
+{
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk)) {
+		tcpzc_count(qp->dev, TCPZC_CNT_TX_OWNED, 1);
+		queue_work(tcpzc_wq, &qp->conn.owned_work);
+	} else {
+		spin_lock(&qp->lock);
+		tcpzc_pass(qp, sk == qp->conn.wsk || sk == qp->conn.rsk ?
+				       sk : NULL);
+		spin_unlock(&qp->lock);
+	}
+	bh_unlock_sock(sk);
+}
+
+void tcpzc_io_run(struct tcpzc_qp *qp)
+{
+	struct sock *wsk, *rsk;
+
+	local_bh_disable();
+	wsk = tcpzc_sk_get(qp, false);
+	rsk = tcpzc_sk_get(qp, true);
+	if (rsk && rsk != wsk)
+		tcpzc_pass_on(qp, rsk);
+	if (wsk) {
+		tcpzc_pass_on(qp, wsk);
+	} else {
+		spin_lock(&qp->lock);
+		tcpzc_pass(qp, NULL);
+		spin_unlock(&qp->lock);
+	}
+	local_bh_enable();
+	if (wsk)
+		sock_put(wsk);
+	if (rsk)
+		sock_put(rsk);
+}
+
+static void tcpzc_bh_work(struct work_struct *work)
+{
+	tcpzc_io_run(container_of(work, struct tcpzc_qp, bh_work));
+}
+
+/* Wait for the process that owns the socket, then try again. */
+static void tcpzc_owned_work(struct work_struct *work)
+{
+	struct tcpzc_qp *qp = container_of(work, struct tcpzc_qp,
+					   conn.owned_work);
+	struct sock *sk;
+
+	local_bh_disable();
+	sk = tcpzc_sk_get(qp, false);
+	local_bh_enable();
+	if (sk) {
+		lock_sock(sk);
+		release_sock(sk);
+		sock_put(sk);
+	}
+	tcpzc_io_run(qp);
+}
+
+static enum hrtimer_restart tcpzc_timer(struct hrtimer *timer)
+{
+	struct tcpzc_qp *qp = container_of(timer, struct tcpzc_qp, timer);
+
+	queue_work(system_bh_wq, &qp->bh_work);
+	return HRTIMER_NORESTART;
+}
+
+void tcpzc_io_kick(struct tcpzc_qp *qp)
+{
+	if (!READ_ONCE(qp->dead))
+		queue_work(system_bh_wq, &qp->bh_work);
+}
+
+void tcpzc_io_flush_acks(struct tcpzc_qp *qp)
+{
+	spin_lock_bh(&qp->lock);
+	tz_qp_ack_now(&qp->eng);
+	spin_unlock_bh(&qp->lock);
+	tcpzc_io_run(qp);
+}
+
+/* ---- the sockets' callbacks --------------------------------------------- */
+
+/*
+ * They are called with the socket's spinlock, or by the process that owns it;
+ * tcpzc_sk_abandon() owns it to take @sk_user_data away. So the QP is there as
+ * long as they run.
+ */
+static void tcpzc_data_ready(struct sock *sk)
+{
+	struct tcpzc_qp *qp = sk->sk_user_data;
+	u64 now;
+
+	if (!qp)
+		return;
+	spin_lock_bh(&qp->lock);
+	if (qp->conn.rsk == sk && !qp->dead) {
+		now = ktime_get_ns();
+		tcpzc_begin(qp, now);
+		tcpzc_rx(qp, sk, now);
+		tcpzc_settle(qp, now);
+		if (tz_qp_tx_pending(&qp->eng) && !qp->tx_full_at)
+			queue_work(system_bh_wq, &qp->bh_work);
+	} else if (qp->conn.state == TCPZC_CONN_GREETING) {
+		mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
+	}
+	spin_unlock_bh(&qp->lock);
+}
+
+static void tcpzc_write_space(struct sock *sk)
+{
+	struct tcpzc_qp *qp = sk->sk_user_data;
+
+	/* tcp_sendmsg_locked() says so itself if it has no memory. */
+	if (!qp || !sk_stream_is_writeable(sk) || READ_ONCE(qp->tx_busy))
+		return;
+	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	if (qp->conn.wsk == sk)
+		queue_work(system_bh_wq, &qp->bh_work);
+}
+
+static void tcpzc_state_change(struct sock *sk)
+{
+	struct tcpzc_qp *qp = sk->sk_user_data;
+
+	if (!qp)
+		return;
+	if (READ_ONCE(qp->conn.rsk) == sk)
+		tcpzc_data_ready(sk);
+	else if (READ_ONCE(qp->conn.wsk) == sk)
+		queue_work(system_bh_wq, &qp->bh_work);
+	else
+		mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
+}
+
+static void tcpzc_error_report(struct sock *sk)
+{
+	tcpzc_state_change(sk);
+}
+
+void tcpzc_sk_adopt(struct sock *sk, struct tcpzc_qp *qp)
+{
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_user_data = qp;
+	sk->sk_data_ready = tcpzc_data_ready;
+	sk->sk_write_space = tcpzc_write_space;
+	sk->sk_state_change = tcpzc_state_change;
+	sk->sk_error_report = tcpzc_error_report;
+	write_unlock_bh(&sk->sk_callback_lock);
+	sk->sk_allocation = GFP_ATOMIC;
+	sk->sk_use_task_frag = false;
+	release_sock(sk);
+}
+
+void tcpzc_sk_abandon(struct sock *sk)
+{
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_user_data = NULL;
+	write_unlock_bh(&sk->sk_callback_lock);
+	release_sock(sk);
+}
+
+void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
+{
+	struct tcpzc_conn *c = &qp->conn;
+
+	spin_lock_bh(&qp->lock);
+	c->wsk = c->sock->sk;
+	c->rsk = c->rsock->sk;
+	c->eof = false;
+	c->abort = false;
+	c->by_reference = false;
+	c->state = TCPZC_CONN_UP;
+	qp->tx_full_at = 0;
+	tz_qp_connected(&qp->eng, max_pdu, ktime_get_ns());
+	spin_unlock_bh(&qp->lock);
+	tcpzc_count(qp->dev, TCPZC_CNT_CONNS, 1);
+	/* What came before the callbacks knew where to put it. */
+	tcpzc_io_run(qp);
+}
+
+enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp)
+{
+	enum tcpzc_conn_state was;
+
+	spin_lock_bh(&qp->lock);
+	was = qp->conn.state;
+	qp->conn.wsk = NULL;
+	qp->conn.rsk = NULL;
+	qp->conn.state = TCPZC_CONN_IDLE;
+	spin_unlock_bh(&qp->lock);
+	return was;
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+void tcpzc_io_init(struct tcpzc_qp *qp)
+{
+	INIT_WORK(&qp->bh_work, tcpzc_bh_work);
+	INIT_WORK(&qp->conn.owned_work, tcpzc_owned_work);
+	tcpzc_hrtimer_setup(&qp->timer, tcpzc_timer, CLOCK_MONOTONIC,
+			    HRTIMER_MODE_ABS_SOFT);
+	qp->sq_flags = TCPZC_RING_NEED_WAKEUP;
+	WRITE_ONCE(qp->sq->hdr->flags, qp->sq_flags);
+}
+
+void tcpzc_io_exit(struct tcpzc_qp *qp)
+{
+	spin_lock_bh(&qp->lock);
+	WRITE_ONCE(qp->dead, true);
+	spin_unlock_bh(&qp->lock);
+	/* Nobody arms the timer or queues work any more. */
+	hrtimer_cancel(&qp->timer);
+	cancel_work_sync(&qp->conn.owned_work);
+	cancel_work_sync(&qp->bh_work);
+}
+
+/* ---- doorbells ---------------------------------------------------------- */
+
+int tcpzc_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
+		    const struct ib_send_wr **bad_wr)
+{
+	struct tcpzc_qp *qp = to_tqp(ibqp);
+
+	if (wr) {
+		*bad_wr = wr;
+		return -EINVAL;	/* user space posts to its ring */
+	}
+	tcpzc_count(qp->dev, TCPZC_CNT_DOORBELLS, 1);
+	tcpzc_io_run(qp);
+	return 0;
+}
+
+int tcpzc_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
+		    const struct ib_recv_wr **bad_wr)
+{
+	if (wr) {
+		*bad_wr = wr;
+		return -EINVAL;
+	}
+	tcpzc_count(to_tqp(ibqp)->dev, TCPZC_CNT_DOORBELLS, 1);
+	tcpzc_io_run(to_tqp(ibqp));
+	return 0;
+}
+
+int tcpzc_post_srq_recv(struct ib_srq *ibsrq, const struct ib_recv_wr *wr,
+			const struct ib_recv_wr **bad_wr)
+{
+	struct tcpzc_srq *srq = to_tsrq(ibsrq);
+	struct tcpzc_qp *qp;
+
+	if (wr) {
+		*bad_wr = wr;
+		return -EINVAL;
+	}
+	tcpzc_count(srq->dev, TCPZC_CNT_DOORBELLS, 1);
+	if (!atomic_xchg(&srq->starving, 0))
+		return 0;
+	spin_lock_bh(&srq->qps_lock);
+	list_for_each_entry(qp, &srq->qps, srq_node)
+		tcpzc_io_kick(qp);
+	spin_unlock_bh(&srq->qps_lock);
+	return 0;
+}

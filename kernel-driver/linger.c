@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * linger.c - sockets that have said all and wait for the peer to say the same.
+ */
+#include <linux/slab.h>
+#include <net/tcp.h>
+
+#include "tcpzc.h"
+
+#define TCPZC_LINGER_MS		2000
+
+struct tcpzc_lingering {
+	struct list_head node;		/* tcpzc_net.lingering */
+	struct tcpzc_net *tnet;
+	struct socket *sock;
+	struct delayed_work work;
+};
+
+static int tcpzc_linger_actor(read_descriptor_t *desc, struct sk_buff *skb,
+			      unsigned int offset, size_t len)
+{
+	return len;
+}
+
+/* Called with the socket's lock, like those of io.c. */
+static void tcpzc_linger_ready(struct sock *sk)
+{
+	struct tcpzc_lingering *l = sk->sk_user_data;
+	read_descriptor_t desc = { .count = 1 };
+
+	if (!l)
+		return;
+	tcp_read_sock(sk, &desc, tcpzc_linger_actor);
+	if ((sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_state == TCP_CLOSE)
+		mod_delayed_work(tcpzc_wq, &l->work, 0);
+}
+
+static void tcpzc_linger_ignore(struct sock *sk)
+{
+}
+
+/* Nobody else knows @l any more. */
+static void tcpzc_linger_free(struct tcpzc_lingering *l)
+{
+	sock_release(l->sock);
+	kfree(l);
+}
+
+/* True for the one who takes it off the list. */
+static bool tcpzc_linger_take(struct tcpzc_lingering *l)
+{
+	bool mine;
+
+	spin_lock_bh(&l->tnet->linger_lock);
+	mine = !list_empty(&l->node);
+	list_del_init(&l->node);
+	spin_unlock_bh(&l->tnet->linger_lock);
+	return mine;
+}
+
+static void tcpzc_linger_work(struct work_struct *work)
+{
+	struct tcpzc_lingering *l = container_of(to_delayed_work(work),
+						 struct tcpzc_lingering, work);
+
+	if (!tcpzc_linger_take(l))
+		return;
+	tcpzc_sk_abandon(l->sock->sk);
+	/* A callback may have queued the work once more before that. */
+	cancel_delayed_work(&l->work);
+	tcpzc_linger_free(l);
+}
+
+/* The work cannot end @l before the socket's lock is released. */
+static void tcpzc_linger_start(struct tcpzc_lingering *l)
+{
+	struct sock *sk = l->sock->sk;
+
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_user_data = l;
+	sk->sk_data_ready = tcpzc_linger_ready;
+	sk->sk_state_change = tcpzc_linger_ready;
+	sk->sk_error_report = tcpzc_linger_ready;
+	sk->sk_write_space = tcpzc_linger_ignore;
+	write_unlock_bh(&sk->sk_callback_lock);
+	queue_delayed_work(tcpzc_wq, &l->work, msecs_to_jiffies(TCPZC_LINGER_MS));
+	/* The end may have come before this. */
+	tcpzc_linger_ready(sk);
+	release_sock(sk);
+}
+
+void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock)
+{
+	struct tcpzc_lingering *l = kzalloc(sizeof(*l), GFP_KERNEL);
+
+	if (!l) {
+		sock_release(sock);
+		return;
+	}
+	l->tnet = tnet;
+	l->sock = sock;
+	INIT_DELAYED_WORK(&l->work, tcpzc_linger_work);
+	kernel_sock_shutdown(sock, SHUT_WR);
+	spin_lock_bh(&tnet->linger_lock);
+	list_add_tail(&l->node, &tnet->lingering);
+	spin_unlock_bh(&tnet->linger_lock);
+	tcpzc_linger_start(l);
+}
+
+static struct tcpzc_lingering *tcpzc_linger_first(struct tcpzc_net *tnet)
+{
+	struct tcpzc_lingering *l;
+
+	spin_lock_bh(&tnet->linger_lock);
+	l = list_first_entry_or_null(&tnet->lingering, struct tcpzc_lingering,
+				     node);
+	if (l)
+		list_del_init(&l->node);
+	spin_unlock_bh(&tnet->linger_lock);
+	return l;
+}
+
+void tcpzc_linger_flush(struct tcpzc_net *tnet)
+{
+	struct tcpzc_lingering *l;
+
+	while ((l = tcpzc_linger_first(tnet))) {
+		tcpzc_sk_abandon(l->sock->sk);
+		cancel_delayed_work_sync(&l->work);
+		tcpzc_linger_free(l);
+	}
+	/* Those that their own work was faster to take. */
+	flush_workqueue(tcpzc_wq);
+}
