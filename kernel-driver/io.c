@@ -274,6 +274,7 @@ static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 
 	if (prod != qp->seen) {
 		qp->seen = prod;
+		WRITE_ONCE(qp->sq->hdr->seen, prod);
 		qp->look_at = now + TCPZC_LOOK_NS;
 		tcpzc_sq_flag(qp, 0);
 		return true;

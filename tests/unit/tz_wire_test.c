@@ -94,9 +94,10 @@ static void test_message_numbers(void **state)
 
 static void test_abi(void **state)
 {
-	assert_int_equal(sizeof(struct tcpzc_ring_hdr), 192);
+	assert_int_equal(sizeof(struct tcpzc_ring_hdr), 256);
 	assert_int_equal(offsetof(struct tcpzc_ring_hdr, cons), 64);
 	assert_int_equal(offsetof(struct tcpzc_ring_hdr, flags), 128);
+	assert_int_equal(offsetof(struct tcpzc_ring_hdr, arm), 192);
 	assert_int_equal(sizeof(struct tcpzc_send_wqe), 64);
 	assert_int_equal(sizeof(struct tcpzc_recv_wqe), 16);
 	assert_int_equal(sizeof(struct tcpzc_sge), 16);
