@@ -289,7 +289,8 @@ static void tcpzc_listener_adopt(struct tcpzc_net *tnet, struct sock *sk)
 {
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
-	rcu_assign_sk_user_data_nocopy(sk, tnet);
+	__rcu_assign_sk_user_data_with_flags(sk, tnet,
+					     SK_USER_DATA_NOCOPY);
 	sk->sk_data_ready = tcpzc_listener_ready;
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
