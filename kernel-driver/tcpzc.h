@@ -23,6 +23,7 @@
  *
  * Lock order, outer to inner:
  *	tcpzc_net.lock		listeners of a network namespace
+ *	tcpzc_dev.qps_sem	a device's queue pairs
  *	tcpzc_qp.mutex		states and connection of a queue pair; sleeps
  *	lock_sock(sk)
  *	sk->sk_lock.slock	serialises sending and receiving on one socket
@@ -36,9 +37,11 @@
 
 #include <linux/bvec.h>
 #include <linux/hrtimer.h>
+#include <linux/idr.h>
 #include <linux/mutex.h>
 #include <linux/net.h>
 #include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -106,14 +109,16 @@ struct tcpzc_dev {
 	struct list_head net_node;	/* tcpzc_net.devs */
 	u32 ifindex;
 
-	struct xarray qps;		/* by number; RCU */
+	struct xarray qps;		/* by number */
+	struct rw_semaphore qps_sem;	/* who holds it keeps them all alive */
 	u32 next_qpn;
 	atomic_t num_qps;
 	struct xarray mrs;		/* by index, see tz_key.h; RCU */
 	u32 next_mr;
+	u32 mr_gen;			/* generation of the next; xa_lock */
 	struct tz_key_secret secret;
-	atomic_t next_gen;
-	atomic_t next_pdn;
+	struct ida pdns;
+	enum ib_port_state port_state;	/* as last reported */
 
 	struct tcpzc_pcpu __percpu *pcpu;
 	spinlock_t gone_lock;
@@ -139,22 +144,40 @@ struct tcpzc_pd {
 	u32 pdn;			/* not 0 */
 };
 
+/*
+ * Pinned memory in blocks of one size, the largest into which it can be cut:
+ * pages, huge pages, or whatever is contiguous.
+ */
+struct tcpzc_blocks {
+	void **addr;			/* where the kernel sees them */
+	u32 num;
+	u32 shift;			/* log2 of a block's size */
+	u64 first;			/* of the region's first byte in addr[0] */
+};
+
+struct tcpzc_ah {
+	struct ib_ah ib;
+	struct rdma_ah_attr attr;
+};
+
 struct tcpzc_mr {
 	struct ib_mr ib;
 	struct tz_mr tz;
 	struct tcpzc_dev *dev;
 	struct ib_umem *umem;
-	struct page **pages;
-	u64 first;			/* of the region's first byte in pages[0] */
+	struct tcpzc_blocks blocks;
+	u64 start;			/* address in the application */
+	int access;			/* IB_ACCESS_*, for re-registration */
 	u32 num;			/* index and generation */
 	refcount_t refs;		/* the table's, and the engines' */
+	struct rcu_head rcu;
 };
 
 struct tcpzc_cq {
 	struct ib_cq ib;
 	struct tcpzc_dev *dev;
 	spinlock_t lock;		/* producer side of the ring */
-	struct tcpzc_uring *ring;
+	struct tcpzc_uring *ring;	/* replaced under lock */
 	u32 prod;
 	bool overrun;
 };
@@ -250,6 +273,7 @@ struct tcpzc_qp {
 TCPZC_OBJ(dev, device)
 TCPZC_OBJ(ucontext, ucontext)
 TCPZC_OBJ(pd, pd)
+TCPZC_OBJ(ah, ah)
 TCPZC_OBJ(mr, mr)
 TCPZC_OBJ(cq, cq)
 TCPZC_OBJ(srq, srq)
@@ -270,7 +294,36 @@ static inline void tcpzc_count(struct tcpzc_dev *dev, enum tcpzc_counter c, u64 
 	this_cpu_add(dev->pcpu->cnt[c], n);
 }
 
+/* ---- main.c ------------------------------------------------------------- */
+
+/* Is the network interface up, with a carrier? */
+enum ib_port_state tcpzc_port_state(const struct net_device *netdev);
+
 /* ---- verbs.c ------------------------------------------------------------ */
+
+int tcpzc_query_device(struct ib_device *ibdev, struct ib_device_attr *attr,
+		       struct ib_udata *udata);
+void tcpzc_get_fw_str(struct ib_device *ibdev, char *str);
+int tcpzc_query_port(struct ib_device *ibdev, u32 port,
+		     struct ib_port_attr *attr);
+int tcpzc_port_immutable(struct ib_device *ibdev, u32 port,
+			 struct ib_port_immutable *imm);
+int tcpzc_query_pkey(struct ib_device *ibdev, u32 port, u16 index, u16 *pkey);
+enum rdma_link_layer tcpzc_link_layer(struct ib_device *ibdev, u32 port);
+int tcpzc_alloc_ucontext(struct ib_ucontext *ibctx, struct ib_udata *udata);
+void tcpzc_dealloc_ucontext(struct ib_ucontext *ibctx);
+void tcpzc_disassociate_ucontext(struct ib_ucontext *ibctx);
+int tcpzc_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata);
+int tcpzc_dealloc_pd(struct ib_pd *ibpd, struct ib_udata *udata);
+int tcpzc_create_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr,
+		    struct ib_udata *udata);
+int tcpzc_query_ah(struct ib_ah *ibah, struct rdma_ah_attr *attr);
+int tcpzc_destroy_ah(struct ib_ah *ibah, u32 flags);
+int tcpzc_mmap(struct ib_ucontext *ibctx, struct vm_area_struct *vma);
+void tcpzc_mmap_free(struct rdma_user_mmap_entry *entry);
+
+/* Give the application the driver's part of an answer: all of it, or -EINVAL. */
+int tcpzc_respond(struct ib_udata *udata, const void *resp, size_t bytes);
 
 /*
  * A zeroed ring of @depth slots for the application behind @udata; an
@@ -280,11 +333,39 @@ static inline void tcpzc_count(struct tcpzc_dev *dev, enum tcpzc_counter c, u64 
 struct tcpzc_uring *tcpzc_uring_alloc(struct ib_udata *udata, u32 depth,
 				      u32 stride);
 void tcpzc_uring_free(struct tcpzc_uring *ring);
-/* Where the application is to map it. */
+/* Where the application is to map it; @ring may be NULL. */
 void tcpzc_uring_desc(const struct tcpzc_uring *ring,
 		      struct tcpzc_uresp_ring *out);
 
+static inline void *tcpzc_uring_slot(const struct tcpzc_uring *ring, u32 idx)
+{
+	return ring->slots + (size_t)(idx & (ring->depth - 1)) * ring->stride;
+}
+
+/* The ring as the engine sees it. */
+static inline struct tz_ring tcpzc_engine_ring(const struct tcpzc_uring *ring)
+{
+	return (struct tz_ring) {
+		.hdr = ring->hdr,
+		.slots = ring->slots,
+		.depth = ring->depth,
+		.stride = ring->stride,
+	};
+}
+
 /* ---- mr.c --------------------------------------------------------------- */
+
+struct ib_mr *tcpzc_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 len,
+				u64 virt, int access, TCPZC_DMAH_PARAM
+				struct ib_udata *udata);
+struct ib_mr *tcpzc_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 len,
+				       u64 virt, int fd, int access,
+				       TCPZC_DMAH_PARAM
+				       struct uverbs_attr_bundle *attrs);
+struct ib_mr *tcpzc_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
+				  u64 len, u64 virt, int access,
+				  struct ib_pd *ibpd, struct ib_udata *udata);
+int tcpzc_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata);
 
 struct tz_mr *tcpzc_mr_find(struct tz_qp *eng, u32 key);
 void tcpzc_mr_get(struct tz_mr *mr);
@@ -306,14 +387,51 @@ u32 tcpzc_mr_bvec(const struct tcpzc_mr *mr, u64 off, u32 len,
 
 /* ---- cq.c --------------------------------------------------------------- */
 
+int tcpzc_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
+		    struct uverbs_attr_bundle *attrs);
+int tcpzc_resize_cq(struct ib_cq *ibcq, tcpzc_resize_cqe_t cqe,
+		    struct ib_udata *udata);
+int tcpzc_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata);
+int tcpzc_poll_cq(struct ib_cq *ibcq, int num, struct ib_wc *wc);
+int tcpzc_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags);
+
 /* Write a completion and raise what events it is to raise. Any context. */
 void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe);
 
 /* ---- srq.c -------------------------------------------------------------- */
 
+int tcpzc_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
+		     struct ib_udata *udata);
+int tcpzc_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr,
+		     enum ib_srq_attr_mask mask, struct ib_udata *udata);
+int tcpzc_query_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr);
+int tcpzc_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata);
+
 bool tcpzc_srq_take(struct tz_qp *eng, struct tz_rwqe *out);
 
 /* ---- qp.c --------------------------------------------------------------- */
+
+/* Bytes of a slot of a send queue, of a receive queue. */
+static inline u32 tcpzc_sq_stride(u32 max_sge, u32 max_inline)
+{
+	u32 data = max_t(u32, max_sge * sizeof(struct tcpzc_sge), max_inline);
+
+	return ALIGN(sizeof(struct tcpzc_send_wqe) + data, 64);
+}
+
+static inline u32 tcpzc_rq_stride(u32 max_sge)
+{
+	return ALIGN(sizeof(struct tcpzc_recv_wqe) +
+		     max_sge * sizeof(struct tcpzc_sge), 64);
+}
+
+int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
+		    struct ib_udata *udata);
+int tcpzc_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
+		    struct ib_udata *udata);
+int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
+		   struct ib_qp_init_attr *init);
+int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata);
 
 extern const struct tz_ops tcpzc_engine_ops;
 
@@ -322,6 +440,10 @@ struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn);
 void tcpzc_qp_put(struct tcpzc_qp *qp);
 /* Wait until no engine of @dev is in a call that began before this one. */
 void tcpzc_qp_barrier(struct tcpzc_dev *dev);
+
+/* ---- stats.c ------------------------------------------------------------ */
+
+extern const struct ib_device_ops tcpzc_stats_ops;
 
 /* ---- io.c --------------------------------------------------------------- */
 

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * compat.h - what differs between the kernels that tcpzc is built for, 6.12 to
+ * 7.3. The TCPZC_HAS_* are set by Kbuild, from the kernel's headers.
+ */
+#ifndef TCPZC_COMPAT_H
+#define TCPZC_COMPAT_H
+
+#include <linux/hrtimer.h>
+#include <linux/kconfig.h>
+#include <linux/socket.h>
+#include <linux/version.h>
+#include <rdma/ib_umem.h>
+#include <rdma/ib_verbs.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#error "tcpzc needs Linux 6.12 or newer"
+#endif
+
+/*
+ * Regions' pages are reached through the kernel's own mapping of all memory,
+ * and 64-bit atomics work on them.
+ */
+#if !IS_ENABLED(CONFIG_64BIT) || IS_ENABLED(CONFIG_HIGHMEM)
+#error "tcpzc needs a 64-bit kernel without HIGHMEM"
+#endif
+#if !IS_ENABLED(CONFIG_INFINIBAND_USER_ACCESS)
+#error "tcpzc needs CONFIG_INFINIBAND_USER_ACCESS"
+#endif
+
+static inline void tcpzc_hrtimer_setup(struct hrtimer *timer,
+				       enum hrtimer_restart (*fn)(struct hrtimer *),
+				       clockid_t clock, enum hrtimer_mode mode)
+{
+#ifdef TCPZC_HAS_HRTIMER_SETUP
+	hrtimer_setup(timer, fn, clock, mode);
+#else
+	hrtimer_init(timer, clock, mode);
+	timer->function = fn;
+#endif
+}
+
+/* What kernel_bind() and kernel_connect() take for an address. */
+#ifdef TCPZC_HAS_SOCKADDR_UNSIZED
+#define tcpzc_sockaddr(ss)	((struct sockaddr_unsized *)(ss))
+#else
+#define tcpzc_sockaddr(ss)	((struct sockaddr *)(ss))
+#endif
+
+static inline struct ib_umem *tcpzc_umem_get(struct ib_device *dev, u64 addr,
+					     u64 len, int access)
+{
+#ifdef TCPZC_HAS_UMEM_GET_VA
+	return ib_umem_get_va(dev, addr, len, access);
+#else
+	return ib_umem_get(dev, addr, len, access);
+#endif
+}
+
+/* ---- struct ib_device_ops ------------------------------------------------ */
+
+/* A parameter of reg_user_mr and reg_user_mr_dmabuf, and its value. */
+#ifdef TCPZC_HAS_DMAH
+#define TCPZC_DMAH_PARAM	struct ib_dmah *dmah,
+#define TCPZC_DMAH		dmah
+#else
+#define TCPZC_DMAH_PARAM
+#define TCPZC_DMAH		NULL
+#endif
+
+/* The name of the operation that creates a process's CQ. */
+#ifdef TCPZC_HAS_CREATE_USER_CQ
+#define create_tcpzc_cq		create_user_cq
+#else
+#define create_tcpzc_cq		create_cq
+#endif
+
+/* Likewise, to resize it; and the type of its second parameter. */
+#ifdef TCPZC_HAS_RESIZE_USER_CQ
+#define resize_tcpzc_cq		resize_user_cq
+typedef unsigned int tcpzc_resize_cqe_t;
+#else
+#define resize_tcpzc_cq		resize_cq
+typedef int tcpzc_resize_cqe_t;
+#endif
+
+/* Statistics counters: operations that got a port, and a new one. */
+#ifdef TCPZC_HAS_COUNTER_INIT
+#define TCPZC_COUNTER_PORT_PARAM	, u32 port
+#else
+#define TCPZC_COUNTER_PORT_PARAM
+#endif
+
+#endif /* TCPZC_COMPAT_H */

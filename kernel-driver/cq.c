@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * cq.c - completion queues: a ring that the application reads. It polls without
+ * a system call, and arms the queue by a store; see enum tcpzc_arm.
+ */
+#include <linux/log2.h>
+#include <rdma/uverbs_ioctl.h>
+
+#include "tcpzc.h"
+
+/* ---- producing ---------------------------------------------------------- */
+
+/* A completion that finds no room is lost: so is the queue (IB 11.6.3.1). */
+static void tcpzc_cq_overrun(struct tcpzc_cq *cq)
+{
+	struct ib_event event = {
+		.device = cq->ib.device,
+		.element.cq = &cq->ib,
+		.event = IB_EVENT_CQ_ERR,
+	};
+
+	tcpzc_count(cq->dev, TCPZC_CNT_CQ_OVERRUNS, 1);
+	if (cq->overrun)
+		return;
+	cq->overrun = true;
+	if (cq->ib.event_handler)
+		cq->ib.event_handler(&event, cq->ib.cq_context);
+}
+
+/* Take back what the application armed, if it asked for such a completion. */
+static bool tcpzc_cq_disarm(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
+{
+	u32 *arm = &cq->ring->hdr->arm, was = READ_ONCE(*arm);
+
+	if (was != TCPZC_ARM_ANY &&
+	    !(was == TCPZC_ARM_SOLICITED &&
+	      ((cqe->flags & TCPZC_CQE_F_SOLICITED) || cqe->status)))
+		return false;
+	return xchg(arm, TCPZC_ARM_NONE) != TCPZC_ARM_NONE;
+}
+
+void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
+{
+	struct tcpzc_uring *ring;
+	bool notify = false;
+
+	spin_lock_bh(&cq->lock);
+	ring = cq->ring;
+	/* Pairs with the application's release after it has read the slot. */
+	if (cq->prod - smp_load_acquire(&ring->hdr->cons) >= ring->depth) {
+		tcpzc_cq_overrun(cq);
+	} else {
+		memcpy(tcpzc_uring_slot(ring, cq->prod), cqe, sizeof(*cqe));
+		/* Pairs with its acquire before it reads the slot. */
+		smp_store_release(&ring->hdr->prod, ++cq->prod);
+		/* Pairs with its barrier between arming and another look. */
+		smp_mb();
+		notify = tcpzc_cq_disarm(cq, cqe);
+	}
+	/* Within the lock: destruction comes after the last completion. */
+	if (notify && cq->ib.comp_handler)
+		cq->ib.comp_handler(&cq->ib, cq->ib.cq_context);
+	spin_unlock_bh(&cq->lock);
+}
+
+/* ---- creation, destruction ---------------------------------------------- */
+
+/* A power of two greater than @cqe: one entry more than was asked for. */
+static u32 tcpzc_cq_depth(u32 cqe)
+{
+	return roundup_pow_of_two(cqe + 1);
+}
+
+int tcpzc_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
+		    struct uverbs_attr_bundle *attrs)
+{
+	struct ib_udata *udata = attrs ? &attrs->driver_udata : NULL;
+	struct tcpzc_cq *cq = to_tcq(ibcq);
+	struct tcpzc_uresp_cq resp = {};
+	int rc = 0;
+
+	if (attr->flags)
+		return -EOPNOTSUPP;
+	if (!attr->cqe || attr->cqe > TCPZC_MAX_CQE)
+		return -EINVAL;
+	cq->dev = to_tdev(ibcq->device);
+	spin_lock_init(&cq->lock);
+	cq->ring = tcpzc_uring_alloc(udata, tcpzc_cq_depth(attr->cqe),
+				     sizeof(struct tcpzc_cqe));
+	if (IS_ERR(cq->ring))
+		return PTR_ERR(cq->ring);
+	ibcq->cqe = cq->ring->depth - 1;
+	if (udata) {
+		tcpzc_uring_desc(cq->ring, &resp.ring);
+		rc = tcpzc_respond(udata, &resp, sizeof(resp));
+	}
+	if (rc)
+		tcpzc_uring_free(cq->ring);
+	return rc;
+}
+
+int tcpzc_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
+{
+	tcpzc_uring_free(to_tcq(ibcq)->ring);
+	return 0;
+}
+
+/* ---- resizing ----------------------------------------------------------- */
+
+/*
+ * Move what the application has not consumed to the new ring. How much that is
+ * it says itself, and need not be believed.
+ */
+static int tcpzc_cq_move(struct tcpzc_cq *cq, struct tcpzc_uring *to)
+{
+	struct tcpzc_uring *from = cq->ring;
+	u32 n, i;
+
+	lockdep_assert_held(&cq->lock);
+	n = cq->prod - smp_load_acquire(&from->hdr->cons);
+	if (n > from->depth || n > to->depth)
+		return -EINVAL;
+	for (i = 0; i < n; i++)
+		memcpy(tcpzc_uring_slot(to, i),
+		       tcpzc_uring_slot(from, cq->prod - n + i),
+		       sizeof(struct tcpzc_cqe));
+	WRITE_ONCE(to->hdr->arm, READ_ONCE(from->hdr->arm));
+	smp_store_release(&to->hdr->prod, n);
+	cq->prod = n;
+	cq->ring = to;
+	return 0;
+}
+
+int tcpzc_resize_cq(struct ib_cq *ibcq, tcpzc_resize_cqe_t cqe,
+		    struct ib_udata *udata)
+{
+	struct tcpzc_cq *cq = to_tcq(ibcq);
+	struct tcpzc_uring *ring, *old;
+	struct tcpzc_uresp_cq resp = {};
+	int rc;
+
+	if (cqe < 1 || cqe > TCPZC_MAX_CQE)
+		return -EINVAL;
+	if (!udata)
+		return -EOPNOTSUPP;
+	ring = tcpzc_uring_alloc(udata, tcpzc_cq_depth(cqe),
+				 sizeof(struct tcpzc_cqe));
+	if (IS_ERR(ring))
+		return PTR_ERR(ring);
+	tcpzc_uring_desc(ring, &resp.ring);
+	rc = tcpzc_respond(udata, &resp, sizeof(resp));
+	if (rc)
+		goto err_free;
+	spin_lock_bh(&cq->lock);
+	old = cq->ring;
+	rc = tcpzc_cq_move(cq, ring);
+	if (!rc)
+		ibcq->cqe = ring->depth - 1;
+	spin_unlock_bh(&cq->lock);
+	if (rc)
+		goto err_free;
+	tcpzc_uring_free(old);
+	return 0;
+
+err_free:
+	tcpzc_uring_free(ring);
+	return rc;
+}
+
+/* ---- for users in the kernel -------------------------------------------- */
+
+int tcpzc_poll_cq(struct ib_cq *ibcq, int num, struct ib_wc *wc)
+{
+	return -EOPNOTSUPP;
+}
+
+/* Applications do this themselves. */
+int tcpzc_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags)
+{
+	struct tcpzc_cq *cq = to_tcq(ibcq);
+	u32 arm = (flags & IB_CQ_SOLICITED_MASK) == IB_CQ_SOLICITED ?
+			  TCPZC_ARM_SOLICITED : TCPZC_ARM_ANY;
+	int missed = 0;
+
+	spin_lock_bh(&cq->lock);
+	/* A weaker request does not take back a stronger one. */
+	if (READ_ONCE(cq->ring->hdr->arm) != TCPZC_ARM_ANY)
+		WRITE_ONCE(cq->ring->hdr->arm, arm);
+	if (flags & IB_CQ_REPORT_MISSED_EVENTS)
+		missed = cq->prod != READ_ONCE(cq->ring->hdr->cons);
+	spin_unlock_bh(&cq->lock);
+	return missed;
+}

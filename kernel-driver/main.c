@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * main.c - the module: its parameters, `rdma link add`, and devices that come
+ * and go with their network interfaces.
+ */
+#include <linux/etherdevice.h>
+#include <linux/if_arp.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/random.h>
+#include <linux/rtnetlink.h>
+#include <net/addrconf.h>
+#include <net/tcp.h>
+#include <rdma/rdma_netlink.h>
+#include <rdma/uverbs_ioctl.h>
+
+#include "tcpzc.h"
+
+/* ---- parameters --------------------------------------------------------- */
+
+ushort tcpzc_port = TCPZC_WELL_KNOWN_PORT;
+module_param_named(port, tcpzc_port, ushort, 0444);
+MODULE_PARM_DESC(port, "well-known TCP port; the same on all hosts (4795)");
+
+uint tcpzc_copy_threshold = 2048;
+module_param_named(copy_threshold, tcpzc_copy_threshold, uint, 0644);
+MODULE_PARM_DESC(copy_threshold,
+		 "payload of up to so many bytes is copied when sent, more is sent by reference; of queue pairs created from now on (2048)");
+
+uint tcpzc_min_retry_ms = 3000;
+module_param_named(min_retry_ms, tcpzc_min_retry_ms, uint, 0644);
+MODULE_PARM_DESC(min_retry_ms,
+		 "a silent peer is given at least so many milliseconds; of queue pairs created from now on (3000)");
+
+static char tcpzc_cc_name[TCP_CA_NAME_MAX];
+char *tcpzc_cc = tcpzc_cc_name;
+
+/* Ask TCP whether there is an algorithm of that name; it may load it. */
+static int tcpzc_cc_check(char *name)
+{
+	struct socket *sock;
+	int rc;
+
+	rc = sock_create_kern(&init_net, AF_INET, SOCK_STREAM, IPPROTO_TCP,
+			      &sock);
+	if (rc)
+		return rc;
+	rc = sock->ops->setsockopt(sock, SOL_TCP, TCP_CONGESTION,
+				   KERNEL_SOCKPTR(name), strlen(name));
+	sock_release(sock);
+	return rc;
+}
+
+static int tcpzc_cc_set(const char *val, const struct kernel_param *kp)
+{
+	char buf[TCP_CA_NAME_MAX + 1], *name;
+	int rc;
+
+	if (strscpy(buf, val, sizeof(buf)) < 0)
+		return -EINVAL;
+	name = strim(buf);
+	if (strlen(name) >= TCP_CA_NAME_MAX)
+		return -EINVAL;
+	rc = *name ? tcpzc_cc_check(name) : 0;
+	if (!rc)
+		strscpy(tcpzc_cc_name, name, sizeof(tcpzc_cc_name));
+	return rc;
+}
+
+static int tcpzc_cc_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", tcpzc_cc_name);
+}
+
+static const struct kernel_param_ops tcpzc_cc_ops = {
+	.set = tcpzc_cc_set,
+	.get = tcpzc_cc_get,
+};
+
+module_param_cb(cc, &tcpzc_cc_ops, NULL, 0644);
+MODULE_PARM_DESC(cc,
+		 "congestion control of connections made from now on (empty: the network namespace's default)");
+
+/* ---- devices ------------------------------------------------------------ */
+
+struct workqueue_struct *tcpzc_wq;
+
+/* Last of all; also of a device that was never registered. */
+static void tcpzc_dealloc(struct ib_device *ibdev)
+{
+	struct tcpzc_dev *dev = to_tdev(ibdev);
+
+	if (dev->tnet)
+		tcpzc_listen_del(dev);
+	WARN_ON(!xa_empty(&dev->qps));
+	WARN_ON(!xa_empty(&dev->mrs));
+	xa_destroy(&dev->qps);
+	xa_destroy(&dev->mrs);
+	ida_destroy(&dev->pdns);
+	free_percpu(dev->pcpu);
+	netdev_put(dev->netdev, &dev->netdev_tracker);
+}
+
+static const struct ib_device_ops tcpzc_device_ops = {
+	.owner = THIS_MODULE,
+	.driver_id = TCPZC_DRIVER_ID,
+	.uverbs_abi_ver = TCPZC_ABI_VERSION,
+
+	.alloc_pd = tcpzc_alloc_pd,
+	.alloc_ucontext = tcpzc_alloc_ucontext,
+	.create_ah = tcpzc_create_ah,
+	.create_tcpzc_cq = tcpzc_create_cq,
+	.create_qp = tcpzc_create_qp,
+	.create_srq = tcpzc_create_srq,
+	.create_user_ah = tcpzc_create_ah,
+	.dealloc_driver = tcpzc_dealloc,
+	.dealloc_pd = tcpzc_dealloc_pd,
+	.dealloc_ucontext = tcpzc_dealloc_ucontext,
+	.dereg_mr = tcpzc_dereg_mr,
+	.destroy_ah = tcpzc_destroy_ah,
+	.destroy_cq = tcpzc_destroy_cq,
+	.destroy_qp = tcpzc_destroy_qp,
+	.destroy_srq = tcpzc_destroy_srq,
+	.disassociate_ucontext = tcpzc_disassociate_ucontext,
+	.get_dev_fw_str = tcpzc_get_fw_str,
+	.get_link_layer = tcpzc_link_layer,
+	.get_port_immutable = tcpzc_port_immutable,
+	.mmap = tcpzc_mmap,
+	.mmap_free = tcpzc_mmap_free,
+	.modify_qp = tcpzc_modify_qp,
+	.modify_srq = tcpzc_modify_srq,
+	.poll_cq = tcpzc_poll_cq,
+	.post_recv = tcpzc_post_recv,
+	.post_send = tcpzc_post_send,
+	.post_srq_recv = tcpzc_post_srq_recv,
+	.query_ah = tcpzc_query_ah,
+	.query_device = tcpzc_query_device,
+	.query_pkey = tcpzc_query_pkey,
+	.query_port = tcpzc_query_port,
+	.query_qp = tcpzc_query_qp,
+	.query_srq = tcpzc_query_srq,
+	.reg_user_mr = tcpzc_reg_user_mr,
+	.reg_user_mr_dmabuf = tcpzc_reg_user_mr_dmabuf,
+	.req_notify_cq = tcpzc_req_notify_cq,
+	.rereg_user_mr = tcpzc_rereg_user_mr,
+	.resize_tcpzc_cq = tcpzc_resize_cq,
+
+	INIT_RDMA_OBJ_SIZE(ib_ah, tcpzc_ah, ib),
+	INIT_RDMA_OBJ_SIZE(ib_cq, tcpzc_cq, ib),
+	INIT_RDMA_OBJ_SIZE(ib_pd, tcpzc_pd, ib),
+	INIT_RDMA_OBJ_SIZE(ib_qp, tcpzc_qp, ib),
+	INIT_RDMA_OBJ_SIZE(ib_srq, tcpzc_srq, ib),
+	INIT_RDMA_OBJ_SIZE(ib_ucontext, tcpzc_ucontext, ib),
+};
+
+/* The node's GUID comes from the interface's address, if it has one. */
+static void tcpzc_set_guid(struct ib_device *ibdev,
+			   const struct net_device *netdev)
+{
+	u8 mac[ETH_ALEN] = {};
+
+	memcpy(mac, netdev->dev_addr, min_t(size_t, netdev->addr_len, ETH_ALEN));
+	if (is_zero_ether_addr(mac))
+		eth_random_addr(mac);
+	addrconf_addr_eui48((u8 *)&ibdev->node_guid, mac);
+}
+
+static void tcpzc_init_ibdev(struct ib_device *ibdev, struct net_device *netdev)
+{
+	ibdev->node_type = RDMA_NODE_IB_CA;
+	strscpy(ibdev->node_desc, "tcpzc", sizeof(ibdev->node_desc));
+	ibdev->phys_port_cnt = 1;
+	ibdev->num_comp_vectors = 1;
+	ibdev->dev.parent = netdev->dev.parent;
+	tcpzc_set_guid(ibdev, netdev);
+	/* Doorbells; what they announce is in the rings. */
+	ibdev->uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) |
+				  BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
+				  BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) |
+				  BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
+	ib_set_device_ops(ibdev, &tcpzc_device_ops);
+	//ib_set_device_ops(ibdev, &tcpzc_stats_ops);
+}
+
+/* ib_dealloc_device() undoes what of this was done. */
+static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
+{
+	dev->netdev = netdev;
+	netdev_hold(netdev, &dev->netdev_tracker, GFP_KERNEL);
+	dev->net = dev_net(netdev);
+	dev->ifindex = netdev->ifindex;
+	xa_init_flags(&dev->qps, XA_FLAGS_ALLOC | XA_FLAGS_LOCK_IRQ);
+	init_rwsem(&dev->qps_sem);
+	dev->next_qpn = get_random_u32_inclusive(TCPZC_MIN_QPN, TCPZC_MAX_QPN);
+	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC);
+	get_random_bytes(&dev->secret, sizeof(dev->secret));
+	ida_init(&dev->pdns);
+	spin_lock_init(&dev->gone_lock);
+	dev->port_state = tcpzc_port_state(netdev);
+	tcpzc_init_ibdev(&dev->ib, netdev);
+	dev->pcpu = alloc_percpu(struct tcpzc_pcpu);
+	if (!dev->pcpu)
+		return -ENOMEM;
+	return ib_device_set_netdev(&dev->ib, netdev, TCPZC_PORT_NUM);
+}
+
+static int tcpzc_dev_add(const char *name, struct net_device *netdev)
+{
+	struct tcpzc_dev *dev;
+	int rc;
+
+	dev = ib_alloc_device(tcpzc_dev, ib);
+	if (!dev)
+		return -ENOMEM;
+	rc = tcpzc_dev_init(dev, netdev);
+	if (!rc)
+		rc = tcpzc_listen_add(dev);
+	if (rc)
+		goto err_dealloc;
+	ib_mark_name_assigned_by_user(&dev->ib);
+	rc = ib_register_device(&dev->ib, name, NULL);
+	if (rc)
+		goto err_dealloc;
+	return 0;
+
+err_dealloc:
+	ib_dealloc_device(&dev->ib);
+	return rc;
+}
+
+static struct ib_device *tcpzc_dev_of(struct net_device *netdev)
+{
+	return ib_device_get_by_netdev(netdev, TCPZC_DRIVER_ID);
+}
+
+/*
+ * The event of the interface's end is lost on a device that is not registered
+ * yet when it comes.
+ */
+static int tcpzc_dev_recheck(struct net_device *netdev, const struct net *net)
+{
+	struct ib_device *ibdev;
+	bool ok;
+
+	rtnl_lock();
+	ok = netdev->reg_state == NETREG_REGISTERED && dev_net(netdev) == net;
+	rtnl_unlock();
+	if (ok)
+		return 0;
+	ibdev = tcpzc_dev_of(netdev);
+	if (ibdev)
+		ib_unregister_device_and_put(ibdev);
+	return -ENODEV;
+}
+
+static bool tcpzc_netdev_ok(const struct net_device *netdev)
+{
+	return netdev->type == ARPHRD_ETHER || netdev->type == ARPHRD_LOOPBACK ||
+	       netdev->type == ARPHRD_NONE;
+}
+
+static int tcpzc_newlink(const char *name, struct net_device *netdev)
+{
+	static DEFINE_MUTEX(lock);	/* one device for each interface */
+	struct net *net = dev_net(netdev);
+	struct ib_device *ibdev;
+	int rc;
+
+	if (!tcpzc_netdev_ok(netdev))
+		return -EINVAL;
+	mutex_lock(&lock);
+	ibdev = tcpzc_dev_of(netdev);
+	if (ibdev) {
+		ib_device_put(ibdev);
+		rc = -EEXIST;
+	} else {
+		rc = tcpzc_dev_add(name, netdev);
+		if (!rc)
+			rc = tcpzc_dev_recheck(netdev, net);
+	}
+	mutex_unlock(&lock);
+	return rc;
+}
+
+static struct rdma_link_ops tcpzc_link_ops = {
+	.type = "tcpzc",
+	.newlink = tcpzc_newlink,
+};
+
+/* ---- network interfaces ------------------------------------------------- */
+
+enum ib_port_state tcpzc_port_state(const struct net_device *netdev)
+{
+	return netif_running(netdev) && netif_carrier_ok(netdev) ?
+		       IB_PORT_ACTIVE : IB_PORT_DOWN;
+}
+
+/* Where ib_core does not do it itself. */
+static void tcpzc_port_event(struct tcpzc_dev *dev)
+{
+	enum ib_port_state state = tcpzc_port_state(dev->netdev);
+	struct ib_event event = {
+		.device = &dev->ib,
+		.element.port_num = TCPZC_PORT_NUM,
+		.event = state == IB_PORT_ACTIVE ? IB_EVENT_PORT_ACTIVE :
+						   IB_EVENT_PORT_ERR,
+	};
+
+	if (dev->port_state == state)
+		return;
+	dev->port_state = state;
+	ib_dispatch_event(&event);
+}
+
+/*
+ * Changes of addresses are ib_core's business (its GID table), a change of the
+ * MTU nobody's: it is asked for when the port is queried.
+ */
+static int tcpzc_netdev_event(struct notifier_block *nb, unsigned long event,
+			      void *arg)
+{
+	struct ib_device *ibdev;
+
+	ibdev = tcpzc_dev_of(netdev_notifier_info_to_dev(arg));
+	if (!ibdev)
+		return NOTIFY_DONE;
+	switch (event) {
+	case NETDEV_UNREGISTER:		/* also: it leaves the namespace */
+		ib_unregister_device_queued(ibdev);
+		break;
+	case NETDEV_UP:
+	case NETDEV_DOWN:
+	case NETDEV_CHANGE:
+		if (!IS_ENABLED(TCPZC_HAS_CORE_PORT_EVENTS))
+			tcpzc_port_event(to_tdev(ibdev));
+		break;
+	default:
+		break;
+	}
+	ib_device_put(ibdev);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block tcpzc_netdev_nb = {
+	.notifier_call = tcpzc_netdev_event,
+};
+
+/* ---- module ------------------------------------------------------------- */
+
+static int __init tcpzc_init(void)
+{
+	int rc;
+
+	if (!tcpzc_port)
+		return -EINVAL;
+	tcpzc_wq = alloc_workqueue("tcpzc", WQ_UNBOUND, 0);
+	if (!tcpzc_wq)
+		return -ENOMEM;
+	rc = tcpzc_listen_init();
+	if (rc)
+		goto err_wq;
+	rc = register_netdevice_notifier(&tcpzc_netdev_nb);
+	if (rc)
+		goto err_listen;
+	rdma_link_register(&tcpzc_link_ops);
+	return 0;
+
+err_listen:
+	tcpzc_listen_exit();
+err_wq:
+	destroy_workqueue(tcpzc_wq);
+	return rc;
+}
+
+static void __exit tcpzc_exit(void)
+{
+	rdma_link_unregister(&tcpzc_link_ops);
+	unregister_netdevice_notifier(&tcpzc_netdev_nb);
+	ib_unregister_driver(TCPZC_DRIVER_ID);
+	tcpzc_listen_exit();
+	destroy_workqueue(tcpzc_wq);
+}
+
+module_init(tcpzc_init);
+module_exit(tcpzc_exit);
+
+MODULE_DESCRIPTION("RDMA verbs over TCP");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS_RDMA_LINK("tcpzc");

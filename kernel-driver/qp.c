@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * qp.c - queue pairs: memory, states, destruction.
+ */
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <rdma/uverbs_ioctl.h>
+
+#include "tcpzc.h"
+
+#define TCPZC_TX_BUF_BYTES	(64u << 10)
+#define TCPZC_RX_BUF_BYTES	(64u << 10)
+#define TCPZC_ACK_DELAY_NS	50000ull
+#define TCPZC_RNR_STALL_NS	100000ull
+
+/* ---- what the engine calls ---------------------------------------------- */
+
+static void tcpzc_complete_send(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
+{
+	tcpzc_cq_push(tcpzc_qp_of(eng)->send_cq, cqe);
+}
+
+static void tcpzc_complete_recv(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
+{
+	tcpzc_cq_push(tcpzc_qp_of(eng)->recv_cq, cqe);
+}
+
+static void tcpzc_qp_event(struct tz_qp *eng, enum tz_event event)
+{
+	static const enum ib_event_type types[TZ_EVENTS] = {
+		[TZ_EVENT_SQ_DRAINED]		= IB_EVENT_SQ_DRAINED,
+		[TZ_EVENT_LAST_WQE_REACHED]	= IB_EVENT_QP_LAST_WQE_REACHED,
+		[TZ_EVENT_COMM_EST]		= IB_EVENT_COMM_EST,
+		[TZ_EVENT_REQ_ERR]		= IB_EVENT_QP_REQ_ERR,
+		[TZ_EVENT_ACCESS_ERR]		= IB_EVENT_QP_ACCESS_ERR,
+		[TZ_EVENT_FATAL]		= IB_EVENT_QP_FATAL,
+	};
+	struct tcpzc_qp *qp = tcpzc_qp_of(eng);
+	struct ib_event ev = {
+		.device = qp->ib.device,
+		.element.qp = &qp->ib,
+		.event = types[event],
+	};
+
+	if (qp->ib.event_handler)
+		qp->ib.event_handler(&ev, qp->ib.qp_context);
+}
+
+const struct tz_ops tcpzc_engine_ops = {
+	.mr_find = tcpzc_mr_find,
+	.mr_get = tcpzc_mr_get,
+	.mr_put = tcpzc_mr_put,
+	.mr_write = tcpzc_mr_write,
+	.mr_read = tcpzc_mr_read,
+	.mr_atomic = tcpzc_mr_atomic,
+	.srq_take = tcpzc_srq_take,
+	.complete_send = tcpzc_complete_send,
+	.complete_recv = tcpzc_complete_recv,
+	.event = tcpzc_qp_event,
+};
+
+/* ---- table -------------------------------------------------------------- */
+
+static int tcpzc_qpn_reserve(struct tcpzc_dev *dev, u32 *qpn)
+{
+	int rc;
+
+	if (atomic_inc_return(&dev->num_qps) > TCPZC_MAX_QP) {
+		rc = -ENOMEM;
+	} else {
+		rc = xa_alloc_cyclic(&dev->qps, qpn, NULL,
+				     XA_LIMIT(TCPZC_MIN_QPN, TCPZC_MAX_QPN),
+				     &dev->next_qpn, GFP_KERNEL);
+		if (rc == -EBUSY)
+			rc = -ENOMEM;
+	}
+	if (rc < 0)
+		atomic_dec(&dev->num_qps);
+	return min(rc, 0);
+}
+
+static void tcpzc_qpn_release(struct tcpzc_dev *dev, u32 qpn)
+{
+	/* Nobody is within tcpzc_qp_barrier() or a sum of statistics. */
+	down_write(&dev->qps_sem);
+	xa_erase(&dev->qps, qpn);
+	up_write(&dev->qps_sem);
+	atomic_dec(&dev->num_qps);
+}
+
+struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn)
+{
+	struct tcpzc_qp *qp;
+
+	xa_lock(&dev->qps);
+	qp = xa_load(&dev->qps, qpn);
+	if (qp && !refcount_inc_not_zero(&qp->refs))
+		qp = NULL;	/* it is being destroyed */
+	xa_unlock(&dev->qps);
+	return qp;
+}
+
+void tcpzc_qp_put(struct tcpzc_qp *qp)
+{
+	if (refcount_dec_and_test(&qp->refs))
+		complete(&qp->released);
+}
+
+void tcpzc_qp_barrier(struct tcpzc_dev *dev)
+{
+	struct tcpzc_qp *qp;
+	unsigned long qpn;
+
+	down_read(&dev->qps_sem);
+	xa_for_each(&dev->qps, qpn, qp) {
+		spin_lock_bh(&qp->lock);
+		spin_unlock_bh(&qp->lock);
+	}
+	up_read(&dev->qps_sem);
+}
+
+/* ---- create ------------------------------------------------------------- */
+
+static int tcpzc_qp_check_init(const struct ib_qp_init_attr *attr)
+{
+	const struct ib_qp_cap *cap = &attr->cap;
+
+	if (attr->qp_type != IB_QPT_RC || attr->create_flags)
+		return -EOPNOTSUPP;
+	if (!attr->send_cq || !attr->recv_cq)
+		return -EINVAL;
+	if (cap->max_send_wr > TCPZC_MAX_QP_WR ||
+	    cap->max_send_sge > TCPZC_MAX_SGE ||
+	    cap->max_inline_data > TCPZC_MAX_INLINE)
+		return -EINVAL;
+	/* With an SRQ there is no receive queue, whatever is asked (10.2.9). */
+	if (!attr->srq && (cap->max_recv_wr > TCPZC_MAX_QP_WR ||
+			   cap->max_recv_sge > TCPZC_MAX_SGE))
+		return -EINVAL;
+	return 0;
+}
+
+static int tcpzc_qp_alloc_rings(struct tcpzc_qp *qp, struct tz_qp_init *init,
+				const struct ib_qp_init_attr *attr,
+				struct ib_udata *udata)
+{
+	const struct ib_qp_cap *cap = &attr->cap;
+
+	init->sq_max_sge = max(cap->max_send_sge, 1u);
+	init->sq_max_inline = cap->max_inline_data;
+	qp->sq = tcpzc_uring_alloc(udata,
+				   roundup_pow_of_two(max(cap->max_send_wr, 1u)),
+				   tcpzc_sq_stride(init->sq_max_sge,
+						   init->sq_max_inline));
+	if (IS_ERR(qp->sq))
+		return PTR_ERR(qp->sq);
+	init->sq = tcpzc_engine_ring(qp->sq);
+	if (attr->srq || !cap->max_recv_wr)
+		return 0;
+	init->rq_max_sge = max(cap->max_recv_sge, 1u);
+	qp->rq = tcpzc_uring_alloc(udata, roundup_pow_of_two(cap->max_recv_wr),
+				   tcpzc_rq_stride(init->rq_max_sge));
+	if (IS_ERR(qp->rq))
+		return PTR_ERR(qp->rq);
+	init->rq = tcpzc_engine_ring(qp->rq);
+	return 0;
+}
+
+static int tcpzc_qp_alloc_bufs(struct tcpzc_qp *qp, struct tz_qp_init *init)
+{
+	size_t bytes = TCPZC_TX_BUF_BYTES + TCPZC_RX_BUF_BYTES +
+		       init->sq.depth * sizeof(struct tz_swqe);
+
+	qp->bufs = kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
+	if (!qp->bufs)
+		return -ENOMEM;
+	init->tx_buf = qp->bufs;
+	init->tx_buf_bytes = TCPZC_TX_BUF_BYTES;
+	init->rx_buf = init->tx_buf + TCPZC_TX_BUF_BYTES;
+	init->rx_buf_bytes = TCPZC_RX_BUF_BYTES;
+	init->swqe = (struct tz_swqe *)(init->rx_buf + TCPZC_RX_BUF_BYTES);
+	return 0;
+}
+
+static void tcpzc_qp_free_mem(struct tcpzc_qp *qp)
+{
+	kvfree(qp->bufs);
+	tcpzc_uring_free(qp->rq);
+	tcpzc_uring_free(qp->sq);
+}
+
+static void tcpzc_qp_get_caps(const struct tcpzc_qp *qp, struct ib_qp_cap *cap)
+{
+	const struct tz_qp_init *init = &qp->eng.init;
+
+	cap->max_send_wr = init->sq.depth;
+	cap->max_send_sge = init->sq_max_sge;
+	cap->max_inline_data = init->sq_max_inline;
+	cap->max_recv_wr = init->rq.depth;
+	cap->max_recv_sge = init->rq_max_sge;
+}
+
+static int tcpzc_qp_respond(const struct tcpzc_qp *qp, struct ib_udata *udata)
+{
+	const struct tz_qp_init *init = &qp->eng.init;
+	struct tcpzc_uresp_qp resp = {
+		.sq_max_sge = init->sq_max_sge,
+		.rq_max_sge = init->rq_max_sge,
+		.max_inline = init->sq_max_inline,
+	};
+
+	if (!udata)
+		return 0;
+	tcpzc_uring_desc(qp->sq, &resp.sq);
+	tcpzc_uring_desc(qp->rq, &resp.rq);
+	return tcpzc_respond(udata, &resp, sizeof(resp));
+}
+
+static void tcpzc_qp_init(struct tcpzc_qp *qp, const struct tz_qp_init *init)
+{
+	refcount_set(&qp->refs, 1);
+	init_completion(&qp->released);
+	mutex_init(&qp->mutex);
+	spin_lock_init(&qp->lock);
+	INIT_LIST_HEAD(&qp->srq_node);
+	tz_qp_init(&qp->eng, init);
+	tcpzc_conn_init(qp);
+	tcpzc_io_init(qp);
+}
+
+static void tcpzc_qp_link_srq(struct tcpzc_qp *qp)
+{
+	if (!qp->srq)
+		return;
+	spin_lock_bh(&qp->srq->qps_lock);
+	list_add_tail(&qp->srq_node, &qp->srq->qps);
+	spin_unlock_bh(&qp->srq->qps_lock);
+}
+
+static void tcpzc_qp_unlink_srq(struct tcpzc_qp *qp)
+{
+	if (!qp->srq)
+		return;
+	spin_lock_bh(&qp->srq->qps_lock);
+	list_del(&qp->srq_node);
+	spin_unlock_bh(&qp->srq->qps_lock);
+}
+
+int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
+		    struct ib_udata *udata)
+{
+	struct tcpzc_dev *dev = to_tdev(ibqp->device);
+	struct tcpzc_qp *qp = to_tqp(ibqp);
+	struct tz_qp_init init = {
+		.ops = &tcpzc_engine_ops,
+		.pdn = to_tpd(ibqp->pd)->pdn,
+		.rq_pdn = attr->srq ? to_tpd(attr->srq->pd)->pdn : 0,
+		.has_srq = attr->srq,
+		.sq_sig_all = attr->sq_sig_type == IB_SIGNAL_ALL_WR,
+		.copy_max = READ_ONCE(tcpzc_copy_threshold),
+		.ack_delay_ns = TCPZC_ACK_DELAY_NS,
+		.rnr_stall_ns = TCPZC_RNR_STALL_NS,
+		.min_retry_ns = (u64)READ_ONCE(tcpzc_min_retry_ms) * NSEC_PER_MSEC,
+	};
+	int rc;
+
+	rc = tcpzc_qp_check_init(attr);
+	if (rc)
+		return rc;
+	qp->dev = dev;
+	qp->send_cq = to_tcq(attr->send_cq);
+	qp->recv_cq = to_tcq(attr->recv_cq);
+	qp->srq = attr->srq ? to_tsrq(attr->srq) : NULL;
+	rc = tcpzc_qp_alloc_rings(qp, &init, attr, udata);
+	if (!rc)
+		rc = tcpzc_qp_alloc_bufs(qp, &init);
+	if (rc)
+		goto err_mem;
+	rc = tcpzc_qpn_reserve(dev, &init.qpn);
+	if (rc)
+		goto err_mem;
+	tcpzc_qp_init(qp, &init);
+	ibqp->qp_num = init.qpn;
+	rc = tcpzc_qp_respond(qp, udata);
+	if (rc)
+		goto err_qpn;
+	tcpzc_qp_get_caps(qp, &attr->cap);
+	tcpzc_qp_link_srq(qp);
+	xa_store(&dev->qps, init.qpn, qp, GFP_KERNEL);	/* is reserved */
+	return 0;
+
+err_qpn:
+	tcpzc_qpn_release(dev, init.qpn);
+err_mem:
+	tcpzc_qp_free_mem(qp);
+	return rc;
+}
+
+/* ---- modify ------------------------------------------------------------- */
+
+#define TCPZC_QP_ATTRS \
+	(IB_QP_STATE | IB_QP_CUR_STATE | IB_QP_EN_SQD_ASYNC_NOTIFY | \
+	 IB_QP_ACCESS_FLAGS | IB_QP_PKEY_INDEX | IB_QP_PORT | IB_QP_AV | \
+	 IB_QP_PATH_MTU | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY | \
+	 IB_QP_RQ_PSN | IB_QP_MAX_QP_RD_ATOMIC | IB_QP_MIN_RNR_TIMER | \
+	 IB_QP_SQ_PSN | IB_QP_MAX_DEST_RD_ATOMIC | IB_QP_PATH_MIG_STATE | \
+	 IB_QP_DEST_QPN)
+
+/* Alternate paths and rate limits: TCP's business, or nobody's. */
+#define TCPZC_QP_UNSUPPORTED \
+	(IB_QP_ALT_PATH | IB_QP_CAP | IB_QP_RATE_LIMIT)
+
+#define TCPZC_QP_ACCESS \
+	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | \
+	 IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+	 IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
+
+#define TCPZC_MAX_24BIT		0xffffffu	/* QPNs, PSNs */
+#define TCPZC_MAX_TIMEOUT	31		/* 5 bits */
+#define TCPZC_MAX_RETRY		7		/* 3 bits */
+
+static bool tcpzc_av_ok(const struct rdma_ah_attr *ah)
+{
+	const struct ib_global_route *grh = &ah->grh;
+
+	/* ib_core has looked up the GID of this side. */
+	return (ah->ah_flags & IB_AH_GRH) && ah->port_num == TCPZC_PORT_NUM &&
+	       grh->sgid_attr && !rdma_is_zero_gid((union ib_gid *)&grh->dgid);
+}
+
+static bool tcpzc_qp_states_ok(const struct ib_qp_attr *attr, int mask)
+{
+	if ((mask & IB_QP_STATE) && (attr->qp_state > IB_QPS_ERR ||
+				     attr->qp_state == IB_QPS_SQE))
+		return false;
+	return !(mask & IB_QP_CUR_STATE) || attr->cur_qp_state <= IB_QPS_ERR;
+}
+
+static bool tcpzc_qp_path_ok(const struct ib_qp_attr *attr, int mask)
+{
+	if ((mask & IB_QP_PKEY_INDEX) && attr->pkey_index)
+		return false;
+	if ((mask & IB_QP_PORT) && attr->port_num != TCPZC_PORT_NUM)
+		return false;
+	if ((mask & IB_QP_AV) && !tcpzc_av_ok(&attr->ah_attr))
+		return false;
+	if ((mask & IB_QP_PATH_MTU) && (attr->path_mtu < IB_MTU_256 ||
+					attr->path_mtu > IB_MTU_4096))
+		return false;
+	if ((mask & IB_QP_PATH_MIG_STATE) &&
+	    attr->path_mig_state != IB_MIG_MIGRATED)
+		return false;
+	return !(mask & IB_QP_DEST_QPN) || attr->dest_qp_num <= TCPZC_MAX_24BIT;
+}
+
+static bool tcpzc_qp_timing_ok(const struct ib_qp_attr *attr, int mask)
+{
+	if ((mask & IB_QP_TIMEOUT) && attr->timeout > TCPZC_MAX_TIMEOUT)
+		return false;
+	if ((mask & IB_QP_RETRY_CNT) && attr->retry_cnt > TCPZC_MAX_RETRY)
+		return false;
+	if ((mask & IB_QP_RNR_RETRY) && attr->rnr_retry > TCPZC_MAX_RETRY)
+		return false;
+	return !(mask & IB_QP_MIN_RNR_TIMER) ||
+	       attr->min_rnr_timer <= TCPZC_MAX_TIMEOUT;
+}
+
+static bool tcpzc_qp_rights_ok(const struct ib_qp_attr *attr, int mask)
+{
+	if ((mask & IB_QP_ACCESS_FLAGS) &&
+	    (attr->qp_access_flags & ~TCPZC_QP_ACCESS))
+		return false;
+	if ((mask & IB_QP_MAX_QP_RD_ATOMIC) &&
+	    attr->max_rd_atomic > TCPZC_MAX_RD_ATOMIC)
+		return false;
+	return !(mask & IB_QP_MAX_DEST_RD_ATOMIC) ||
+	       attr->max_dest_rd_atomic <= TCPZC_MAX_RD_ATOMIC;
+}
+
+static int tcpzc_qp_check_attr(const struct ib_qp_attr *attr, int mask)
+{
+	if (mask & TCPZC_QP_UNSUPPORTED)
+		return -EOPNOTSUPP;
+	if (mask & ~TCPZC_QP_ATTRS)
+		return -EINVAL;
+	if (!tcpzc_qp_states_ok(attr, mask) || !tcpzc_qp_path_ok(attr, mask) ||
+	    !tcpzc_qp_timing_ok(attr, mask) || !tcpzc_qp_rights_ok(attr, mask))
+		return -EINVAL;
+	return 0;
+}
+
+static void tcpzc_qp_engine_attr(const struct ib_qp_attr *attr, int mask,
+				 struct tz_qp_attr *out)
+{
+	const struct ib_global_route *grh = &attr->ah_attr.grh;
+
+	memset(out, 0, sizeof(*out));
+	out->access = attr->qp_access_flags;
+	out->dest_qpn = attr->dest_qp_num;
+	out->sq_psn = attr->sq_psn & TCPZC_MAX_24BIT;
+	out->rq_psn = attr->rq_psn & TCPZC_MAX_24BIT;
+	if (mask & IB_QP_AV) {
+		memcpy(out->sgid, grh->sgid_attr->gid.raw, sizeof(out->sgid));
+		memcpy(out->dgid, grh->dgid.raw, sizeof(out->dgid));
+	}
+	out->timeout = attr->timeout;
+	out->retry_cnt = attr->retry_cnt;
+	out->rnr_retry = attr->rnr_retry;
+	out->min_rnr_timer = attr->min_rnr_timer;
+	out->max_rd_atomic = attr->max_rd_atomic;
+	out->max_dest_rd_atomic = attr->max_dest_rd_atomic;
+}
+
+/* Remember what was set, for query_qp. */
+static void tcpzc_qp_keep_attr(struct ib_qp_attr *kept,
+			       const struct ib_qp_attr *attr, int mask)
+{
+	if (mask & IB_QP_ACCESS_FLAGS)
+		kept->qp_access_flags = attr->qp_access_flags;
+	if (mask & IB_QP_PKEY_INDEX)
+		kept->pkey_index = attr->pkey_index;
+	if (mask & IB_QP_PORT)
+		kept->port_num = attr->port_num;
+	if (mask & IB_QP_AV) {
+		kept->ah_attr = attr->ah_attr;
+		kept->ah_attr.grh.sgid_attr = NULL;	/* ib_core's */
+	}
+	if (mask & IB_QP_PATH_MTU)
+		kept->path_mtu = attr->path_mtu;
+	if (mask & IB_QP_TIMEOUT)
+		kept->timeout = attr->timeout;
+	if (mask & IB_QP_RETRY_CNT)
+		kept->retry_cnt = attr->retry_cnt;
+	if (mask & IB_QP_RNR_RETRY)
+		kept->rnr_retry = attr->rnr_retry;
+	if (mask & IB_QP_MIN_RNR_TIMER)
+		kept->min_rnr_timer = attr->min_rnr_timer;
+	if (mask & IB_QP_MAX_QP_RD_ATOMIC)
+		kept->max_rd_atomic = attr->max_rd_atomic;
+	if (mask & IB_QP_MAX_DEST_RD_ATOMIC)
+		kept->max_dest_rd_atomic = attr->max_dest_rd_atomic;
+	if (mask & IB_QP_DEST_QPN)
+		kept->dest_qp_num = attr->dest_qp_num;
+}
+
+static void tcpzc_engine_modify(struct tcpzc_qp *qp,
+				const struct tz_qp_attr *attr, u32 mask)
+{
+	spin_lock_bh(&qp->lock);
+	tz_qp_modify(&qp->eng, attr, mask, ktime_get_ns());
+	spin_unlock_bh(&qp->lock);
+}
+
+/*
+ * The state may change to ERR at any moment, but by the engine only, and ERR
+ * can be left for RESET alone.
+ */
+static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
+			       int mask)
+{
+	enum tz_state from = READ_ONCE(qp->eng.state), to = from;
+	struct tz_qp_attr eng_attr;
+
+	lockdep_assert_held(&qp->mutex);
+	if ((mask & IB_QP_CUR_STATE) &&
+	    (enum tz_state)attr->cur_qp_state != from)
+		return -EINVAL;
+	if (mask & IB_QP_STATE)
+		to = (enum tz_state)attr->qp_state;
+	if (!tz_state_modify_ok(from, to, mask))
+		return -EINVAL;
+	tcpzc_qp_keep_attr(&qp->attr, attr, mask);
+	/* The engine knows the mask only. */
+	if (!attr->en_sqd_async_notify)
+		mask &= ~IB_QP_EN_SQD_ASYNC_NOTIFY;
+	tcpzc_qp_engine_attr(attr, mask, &eng_attr);
+	eng_attr.state = to;
+	if (to == TZ_RESET) {
+		tcpzc_io_flush_acks(qp);
+		tcpzc_conn_close(qp);
+		memset(&qp->attr, 0, sizeof(qp->attr));
+	}
+	tcpzc_engine_modify(qp, &eng_attr, mask);
+	if (from == TZ_INIT && to == TZ_RTR)
+		tcpzc_conn_start(qp);
+	else
+		tcpzc_io_run(qp);
+	return 0;
+}
+
+int tcpzc_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
+		    struct ib_udata *udata)
+{
+	struct tcpzc_qp *qp = to_tqp(ibqp);
+	int rc;
+
+	rc = tcpzc_qp_check_attr(attr, mask);
+	if (rc)
+		return rc;
+	mutex_lock(&qp->mutex);
+	rc = tcpzc_modify_locked(qp, attr, mask);
+	mutex_unlock(&qp->mutex);
+	return rc;
+}
+
+int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
+		   struct ib_qp_init_attr *init)
+{
+	struct tcpzc_qp *qp = to_tqp(ibqp);
+
+	mutex_lock(&qp->mutex);
+	*attr = qp->attr;
+	mutex_unlock(&qp->mutex);
+	spin_lock_bh(&qp->lock);
+	attr->qp_state = (enum ib_qp_state)qp->eng.state;
+	attr->cur_qp_state = attr->qp_state;
+	attr->rq_psn = qp->eng.rsp.expect_msn & TCPZC_MAX_24BIT;
+	attr->sq_psn = qp->eng.req.next_msn & TCPZC_MAX_24BIT;
+	attr->sq_draining = qp->eng.state == TZ_SQD &&
+			    tz_qp_outstanding(&qp->eng);
+	spin_unlock_bh(&qp->lock);
+	attr->path_mig_state = IB_MIG_MIGRATED;
+	tcpzc_qp_get_caps(qp, &attr->cap);
+	init->send_cq = ibqp->send_cq;
+	init->recv_cq = ibqp->recv_cq;
+	init->srq = ibqp->srq;
+	init->cap = attr->cap;
+	init->qp_type = ibqp->qp_type;
+	init->sq_sig_type = qp->eng.init.sq_sig_all ? IB_SIGNAL_ALL_WR :
+						      IB_SIGNAL_REQ_WR;
+	return 0;
+}
+
+/* ---- destroy ------------------------------------------------------------ */
+
+/* The device's counters go on where those of the queue pair end. */
+static void tcpzc_qp_keep_stats(struct tcpzc_qp *qp)
+{
+	const u64 *from = (const u64 *)&qp->eng.stats;
+	struct tcpzc_dev *dev = qp->dev;
+	u64 *to = (u64 *)&dev->gone;
+	size_t i;
+
+	BUILD_BUG_ON(sizeof(struct tz_stats) % sizeof(u64));
+	spin_lock(&dev->gone_lock);
+	for (i = 0; i < sizeof(struct tz_stats) / sizeof(u64); i++)
+		to[i] += from[i];
+	memset(&qp->eng.stats, 0, sizeof(qp->eng.stats));
+	spin_unlock(&dev->gone_lock);
+}
+
+int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
+{
+	static const struct tz_qp_attr reset = { .state = TZ_RESET };
+	struct tcpzc_qp *qp = to_tqp(ibqp);
+
+	/* From now on no connection finds it. */
+	tcpzc_qp_put(qp);
+	wait_for_completion(&qp->released);
+	tcpzc_qp_unlink_srq(qp);
+
+	mutex_lock(&qp->mutex);
+	tcpzc_io_flush_acks(qp);
+	tcpzc_conn_close(qp);
+	mutex_unlock(&qp->mutex);
+	tcpzc_io_exit(qp);
+	tcpzc_conn_exit(qp);
+
+	tcpzc_engine_modify(qp, &reset, TZ_QP_STATE);
+	tcpzc_qp_keep_stats(qp);
+	tcpzc_qpn_release(qp->dev, qp->eng.init.qpn);
+	tcpzc_qp_free_mem(qp);
+	mutex_destroy(&qp->mutex);
+	return 0;
+}
