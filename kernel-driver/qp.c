@@ -4,6 +4,7 @@
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <rdma/ib_cache.h>
 #include <rdma/uverbs_ioctl.h>
 
 #include "tcpzc.h"
@@ -325,7 +326,7 @@ static bool tcpzc_av_ok(const struct rdma_ah_attr *ah)
 
 	/* ib_core has looked up the GID of this side. */
 	return (ah->ah_flags & IB_AH_GRH) && ah->port_num == TCPZC_PORT_NUM &&
-	       grh->sgid_attr && !rdma_is_zero_gid((union ib_gid *)&grh->dgid);
+	       grh->sgid_attr && !rdma_is_zero_gid(&grh->dgid);
 }
 
 static bool tcpzc_qp_states_ok(const struct ib_qp_attr *attr, int mask)
