@@ -264,14 +264,26 @@ struct tcpzc_mr_range {
 	int access;
 };
 
+/* The address that peers use comes beside the command: see the ABI. */
+static int tcpzc_mr_get_iova(u64 *iova, struct ib_udata *udata)
+{
+	struct tcpzc_ureq_reg_mr req;
+	int rc;
+
+	if (udata->inlen < sizeof(req))
+		return -EINVAL;
+	rc = ib_copy_from_udata(&req, udata, sizeof(req));
+	if (!rc)
+		*iova = req.iova;
+	return rc;
+}
+
 static int tcpzc_mr_check(struct tcpzc_mr_range *r)
 {
 	int rc = tcpzc_mr_check_access(&r->access);
 
 	if (rc)
 		return rc;
-	if (r->access & IB_ZERO_BASED)
-		r->iova = 0;
 	if (!tcpzc_range_ok(r->start, r->len) ||
 	    !tcpzc_range_ok(r->iova, r->len))
 		return -EINVAL;
@@ -324,7 +336,7 @@ struct ib_mr *tcpzc_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 len,
 				struct ib_udata *udata)
 {
 	struct tcpzc_mr_range r = {
-		.start = start, .len = len, .iova = virt, .access = access,
+		.start = start, .len = len, .access = access,
 	};
 	struct tcpzc_dev *dev = to_tdev(ibpd->device);
 	struct tcpzc_pin pin;
@@ -334,7 +346,9 @@ struct ib_mr *tcpzc_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 len,
 
 	if (TCPZC_DMAH)
 		return ERR_PTR(-EOPNOTSUPP);
-	rc = tcpzc_mr_check(&r);
+	rc = tcpzc_mr_get_iova(&r.iova, udata);
+	if (!rc)
+		rc = tcpzc_mr_check(&r);
 	if (rc)
 		return ERR_PTR(rc);
 	mr = kzalloc(sizeof(*mr), GFP_KERNEL_ACCOUNT);
@@ -391,18 +405,25 @@ int tcpzc_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata)
 
 /* ---- registration of what is registered --------------------------------- */
 
-/* What the region is to be; true if that takes other pages, or more rights. */
-static bool tcpzc_rereg_range(const struct tcpzc_mr *mr, int flags,
-			      struct tcpzc_mr_range *r)
+/* What the region is to be, and whether that takes other pages, or more rights. */
+static int tcpzc_rereg_range(const struct tcpzc_mr *mr, int flags,
+			     struct tcpzc_mr_range *r, bool *pin,
+			     struct ib_udata *udata)
 {
+	int rc = 0;
+
 	if (!(flags & IB_MR_REREG_ACCESS))
 		r->access = mr->access;
-	if (flags & IB_MR_REREG_TRANS)
-		return true;
-	r->start = mr->start;
-	r->len = mr->tz.len;
-	r->iova = mr->tz.iova;
-	return ib_access_writable(r->access) && !mr->umem->writable;
+	if (flags & IB_MR_REREG_TRANS) {
+		*pin = true;
+		rc = tcpzc_mr_get_iova(&r->iova, udata);
+	} else {
+		r->start = mr->start;
+		r->len = mr->tz.len;
+		r->iova = mr->tz.iova;
+		*pin = ib_access_writable(r->access) && !mr->umem->writable;
+	}
+	return rc ?: tcpzc_mr_check(r);
 }
 
 /* Keep engines from the region, unless one holds it for a work request. */
@@ -426,16 +447,16 @@ struct ib_mr *tcpzc_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
 				  struct ib_pd *ibpd, struct ib_udata *udata)
 {
 	struct tcpzc_mr_range r = {
-		.start = start, .len = len, .iova = virt, .access = access,
+		.start = start, .len = len, .access = access,
 	};
 	struct tcpzc_mr *mr = to_tmr(ibmr);
 	struct tcpzc_pin old = { .umem = mr->umem, .blocks = mr->blocks };
-	bool pin = tcpzc_rereg_range(mr, flags, &r);
 	struct tcpzc_pin new = old;
 	u32 old_num = mr->num, num;
+	bool pin;
 	int rc;
 
-	rc = tcpzc_mr_check(&r);
+	rc = tcpzc_rereg_range(mr, flags, &r, &pin, udata);
 	if (!rc && pin)
 		rc = tcpzc_pin_get(&new, mr->dev, &r);
 	if (rc)

@@ -15,6 +15,7 @@
 #include "tcpzc.h"
 
 #define TCPZC_FW_VER		"0.1.0"
+#define TCPZC_FW_VER_NUM	(0ull << 32 | 1 << 16 | 0)
 #define TCPZC_HW_VER		1
 #define TCPZC_MANY		(1 << 20)	/* CQs, PDs, ...: no limit of ours */
 #define TCPZC_PKEY		0xffff
@@ -30,6 +31,7 @@ int tcpzc_query_device(struct ib_device *ibdev, struct ib_device_attr *attr,
 {
 	if (udata && (udata->inlen || udata->outlen))
 		return -EINVAL;
+	attr->fw_ver = TCPZC_FW_VER_NUM;
 	attr->sys_image_guid = ibdev->node_guid;
 	attr->max_mr_size = U64_MAX;
 	attr->page_size_cap = PAGE_MASK;

@@ -190,6 +190,14 @@ struct tcpzc_uresp_alloc_pd {
 	__u32 reserved;
 };
 
+/*
+ * Goes along with REG_MR and REREG_MR, whose own virtual address must be
+ * congruent with the memory's modulo the page.
+ */
+struct tcpzc_ureq_reg_mr {
+	__aligned_u64 iova;	/* of the region's first byte */
+};
+
 /* Answer to CREATE_CQ and RESIZE_CQ. */
 struct tcpzc_uresp_cq {
 	struct tcpzc_uresp_ring ring;
