@@ -12,6 +12,7 @@
  *   tz_state.c	legal state transitions
  *   tz_shake.c	hand-shake
  *   tz_key.c	memory keys
+ *   tz_ud.c	datagrams
  */
 #ifndef TZ_ENGINE_H
 #define TZ_ENGINE_H
@@ -97,6 +98,18 @@ void tz_req_atomic_resp(struct tz_qp *qp, u64 now);
 void tz_req_note_drained(struct tz_qp *qp);
 /* Complete everything posted: the oldest with @status, the others flushed. */
 void tz_req_flush(struct tz_qp *qp, u8 status);
+/* UC: complete everything posted as if it had been sent. */
+void tz_req_lose(struct tz_qp *qp);
+/* UC: bytes were taken; those whose last byte is among them are complete. */
+void tz_req_taken(struct tz_qp *qp);
+/*
+ * UD: copy the next work request into req.wqe, its memory into req.src and its
+ * length into *@total. False if none may start; what is wrong with the work
+ * request ends it, and the send queue (SQE).
+ */
+bool tz_req_peek(struct tz_qp *qp, u64 *total);
+/* UD: the work request that was peeked at is complete. */
+void tz_req_consume(struct tz_qp *qp, u32 len);
 
 /* ---- tz_rsp.c ----------------------------------------------------------- */
 
@@ -112,6 +125,10 @@ void tz_rsp_fill_ack(struct tz_qp *qp, u64 now);
 void tz_rsp_note_ride(struct tz_qp *qp, u64 now);
 void tz_rsp_flush(struct tz_qp *qp);
 void tz_rsp_want_doorbell(struct tz_qp *qp, bool want);
+/* Make rsp.rwqe a receive work request; false if there is none. */
+bool tz_rsp_take_rwqe(struct tz_qp *qp);
+/* Look up its memory, *@room bytes, into rsp.dst. */
+bool tz_rsp_resolve(struct tz_qp *qp, u64 *room);
 
 /* ---- tz_qp.c ------------------------------------------------------------ */
 

@@ -25,6 +25,10 @@ void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init)
 	memset(qp, 0, sizeof(*qp));
 	qp->ops = init->ops;
 	qp->init = *init;
+	if (!qp->init.type)
+		qp->init.type = TZ_QPT_RC;
+	if (!qp->init.max_dgram)
+		qp->init.max_dgram = TZ_UD_MAX_BYTES;
 	qp->pdn = init->pdn;
 	if (!qp->init.rq_pdn)
 		qp->init.rq_pdn = init->pdn;
@@ -51,6 +55,8 @@ static void tz_qp_set_attr(struct tz_qp *qp, const struct tz_qp_attr *attr,
 	}
 	if (mask & TZ_QP_DEST_QPN)
 		a->dest_qpn = attr->dest_qpn;
+	if (mask & TZ_QP_QKEY)
+		a->qkey = attr->qkey;
 	if (mask & TZ_QP_RQ_PSN)
 		a->rq_psn = attr->rq_psn;
 	if (mask & TZ_QP_SQ_PSN)
@@ -135,10 +141,24 @@ static void tz_qp_drop_responses(struct tz_qp *qp)
 	qp->rsp.rd_pending = 0;
 }
 
+/* Nobody is connected: everything ends at once. */
+static void tz_qp_fail_ud(struct tz_qp *qp, u8 status)
+{
+	qp->state = TZ_ERR;
+	tz_rsp_flush(qp);
+	if (qp->init.has_srq)
+		qp->ops->event(qp, TZ_EVENT_LAST_WQE_REACHED);
+	tz_req_flush(qp, status);
+}
+
 void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 {
 	if (qp->state == TZ_ERR || qp->state == TZ_RESET)
 		return;
+	if (tz_qp_is_ud(qp)) {
+		tz_qp_fail_ud(qp, status);
+		return;
+	}
 	qp->state = TZ_ERR;
 	qp->closing = true;
 	qp->rx.state = TZ_RX_DEAD;
@@ -230,9 +250,16 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 		if (!qp->draining)
 			tz_req_flush(qp, 0);
 		return;
+	case TZ_SQE:
+		tz_req_flush(qp, 0);
+		break;
+	case TZ_SQD:
 	case TZ_RTS:
-		if (qp->conn != TZ_CONN_UP && !qp->req.progress_ns &&
-		    tz_qp_unsent(qp))
+		if (tz_qp_is_uc(qp) && qp->conn == TZ_CONN_CLOSED)
+			tz_req_lose(qp);
+		else if (qp->state == TZ_RTS && !tz_qp_is_ud(qp) &&
+			 qp->conn != TZ_CONN_UP && !qp->req.progress_ns &&
+			 tz_qp_unsent(qp))
 			qp->req.progress_ns = now;
 		break;
 	default:
@@ -273,6 +300,8 @@ static u64 tz_qp_patience_ns(const struct tz_qp *qp)
 {
 	u64 floor = qp->init.min_retry_ns, ns = 0;
 
+	if (tz_qp_is_uc(qp))
+		return floor ? floor : 1;
 	if (qp->attr.timeout)
 		ns = (4096ull << (qp->attr.timeout & 31)) *
 		     (qp->attr.retry_cnt + 1u);
@@ -285,8 +314,13 @@ static u64 tz_qp_patience_ns(const struct tz_qp *qp)
 
 static bool tz_qp_waits_for_peer(const struct tz_qp *qp)
 {
-	if ((qp->state != TZ_RTS && qp->state != TZ_SQD) || qp->req.rnr_until)
+	if ((qp->state != TZ_RTS && qp->state != TZ_SQD) || qp->req.rnr_until ||
+	    tz_qp_is_ud(qp))
 		return false;
+	/* UC waits for a connection only: TCP sees to what was said. */
+	if (tz_qp_is_uc(qp))
+		return qp->conn == TZ_CONN_NONE && qp->req.progress_ns &&
+		       tz_qp_unsent(qp);
 	return tz_qp_outstanding(qp) ||
 	       (qp->conn != TZ_CONN_UP && qp->req.progress_ns &&
 		tz_qp_unsent(qp));
@@ -324,8 +358,12 @@ void tz_qp_timer(struct tz_qp *qp, u64 now)
 		qp->req.progress_ns = now;
 	}
 	if (patience && tz_qp_waits_for_peer(qp) &&
-	    now >= qp->req.progress_ns + patience)
-		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+	    now >= qp->req.progress_ns + patience) {
+		if (tz_qp_is_uc(qp))
+			tz_req_lose(qp);
+		else
+			tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+	}
 	if (qp->draining && !qp->drain_until)
 		qp->drain_until = now + qp->init.min_retry_ns;
 	if (qp->draining && now >= qp->drain_until)

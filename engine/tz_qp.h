@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
- * tz_qp.h - one reliable connection (RC) queue pair, sans I/O.
+ * tz_qp.h - one queue pair, sans I/O: reliable connection (RC), unreliable
+ * connection (UC) or unreliable datagram (UD).
  *
  * A struct tz_qp is a pure state machine: it holds no lock, allocates nothing,
  * never sleeps, and has no socket and no clock. Its owner ("the backend": the
@@ -20,7 +21,13 @@
  * are nanoseconds of one monotonic clock; 0 means "never".
  *
  * The semantics are those of the InfiniBand Architecture Specification,
- * volume 1, chapters 9 (transport), 10 and 11 (verbs), for the RC transport.
+ * volume 1, chapters 9 (transport), 10 and 11 (verbs).
+ *
+ * UC is spoken over a connection like RC, but nothing is acknowledged: a work
+ * request completes when tx_done() has taken its last byte, so the backend must
+ * copy (tz_qp_tx_ref_bytes() is 0); what finds no receive, or lacks a right, is
+ * dropped; so is, silently, all that is posted after the connection has ended.
+ * UD has no connection; its datagrams go through tz_ud.h.
  */
 #ifndef TZ_QP_H
 #define TZ_QP_H
@@ -149,9 +156,12 @@ struct tz_stats {
 	u64 tx_acks, rx_acks;			/* ACK PDUs, not piggybacked */
 	u64 tx_rnr_naks, rx_rnr_naks;
 	u64 tx_naks, rx_naks;
-	u64 rx_dropped;				/* PDUs dropped after an RNR NAK */
+	u64 rx_dropped;				/* PDUs after an RNR NAK; UC, UD: messages */
 	u64 rnr_stalls;
 	u64 protocol_errors;
+	u64 lost;				/* UC, UD: messages not sent */
+	u64 rx_no_receive;			/* UC, UD: dropped for want of one */
+	u64 rx_bad_key;				/* UC: rkey, UD: qkey; dropped */
 };
 
 /* ---- queue pair --------------------------------------------------------- */
@@ -185,16 +195,17 @@ enum tz_state {
 #define TZ_QP_DEST_QPN			(1u << 20)
 
 /*
- * May an RC QP go from @from to @to with this attribute mask (TZ_QP_STATE
- * included or not)? IB specification 10.3.1 and table 96; the same answer as
- * ib_modify_qp_is_ok() of the kernel.
+ * May a QP of @type (TZ_QPT_*) go from @from to @to with this attribute mask
+ * (TZ_QP_STATE included or not)? IB specification 10.3.1 and table 96; the same
+ * answer as ib_modify_qp_is_ok() of the kernel.
  */
-bool tz_state_modify_ok(enum tz_state from, enum tz_state to, u32 mask);
+bool tz_state_modify_ok(u32 type, enum tz_state from, enum tz_state to, u32 mask);
 
 struct tz_qp_attr {
 	enum tz_state state;
 	u32 access;		/* TZ_ACCESS_* that peers may use */
 	u32 dest_qpn;
+	u32 qkey;		/* UD */
 	u32 sq_psn;
 	u32 rq_psn;
 	u8 sgid[16];
@@ -210,6 +221,7 @@ struct tz_qp_attr {
 /* Constant for the life of a QP. */
 struct tz_qp_init {
 	const struct tz_ops *ops;
+	u32 type;		/* TZ_QPT_*; 0: RC */
 	u32 qpn;
 	u32 pdn;
 	u32 rq_pdn;		/* of receives: the SRQ's; 0: as @pdn */
@@ -226,6 +238,7 @@ struct tz_qp_init {
 	u8 *rx_buf;		/* read-ahead of headers and small payloads */
 	u32 rx_buf_bytes;
 	u32 max_pdu;		/* bytes; 0: the default */
+	u32 max_dgram;		/* UD: bytes of a message; 0: TZ_UD_MAX_BYTES */
 	u32 copy_max;		/* payloads up to this are copied, bytes */
 	u64 ack_delay_ns;	/* how long an ACK may wait to be carried */
 	u64 rnr_stall_ns;	/* how long to wait for a receive before RNR */
@@ -241,7 +254,7 @@ struct tz_swqe {
 	u8 flags;		/* TCPZC_WQE_F_* */
 	u8 status;		/* error found locally, or 0 */
 	u8 answered;		/* the response is complete (READ, atomics) */
-	u32 reserved;
+	u32 tx_end;		/* UC: where its last byte ends, see tz_tx.taken */
 };
 
 /* A list of ranges and a position in it. */
@@ -301,6 +314,7 @@ struct tz_rsp {
 	u32 total;		/* of the current message */
 	u8 op;			/* of the current message */
 	bool in_msg;		/* between first and last PDU of a message */
+	bool lost;		/* UC: the current message is dropped */
 	bool have_rwqe;
 	bool doorbell;		/* posts to the receive queue are to ring */
 	bool dropping;		/* RNR NAK sent, waiting for expect_msn again */
@@ -360,6 +374,7 @@ struct tz_tx {
 	u32 seg_head, seg_tail;
 	u32 seg_pos;		/* bytes of the first segment already taken */
 	u32 queued;		/* bytes in all segments */
+	u32 taken;		/* bytes that were taken, free-running */
 	u32 pdu_left;		/* bytes of the PDU that is partly taken */
 	u8 pdu_op;		/* its operation */
 	u32 turn;		/* which source is asked first */
@@ -388,6 +403,16 @@ struct tz_qp {
 	struct tz_stats stats;
 };
 
+static inline bool tz_qp_is_uc(const struct tz_qp *qp)
+{
+	return qp->init.type == TZ_QPT_UC;
+}
+
+static inline bool tz_qp_is_ud(const struct tz_qp *qp)
+{
+	return qp->init.type == TZ_QPT_UD;
+}
+
 /* Bring @qp to RESET with @init's memory. Nothing to undo. */
 void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init);
 
@@ -406,7 +431,8 @@ void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now);
 /*
  * The stream has ended, for whatever reason. Silent as long as no request is
  * waiting for the peer; those that wait, and later ones, end with
- * RETRY_EXC_ERR when the QP's timeout and retries have passed.
+ * RETRY_EXC_ERR when the QP's timeout and retries have passed. On UC they
+ * complete as if they had been sent.
  */
 void tz_qp_disconnected(struct tz_qp *qp, u64 now);
 
@@ -438,7 +464,7 @@ void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now);
  * Of how many of the next bytes may the regions' part be sent without a copy: a
  * prefix that ends with a request's payload. Its memory is the work requests'
  * until the peer acknowledges them. 0 if there are answers among them, which
- * nobody acknowledges.
+ * nobody acknowledges; and on UC.
  */
 u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp);
 

@@ -108,6 +108,19 @@ void tz_req_note_drained(struct tz_qp *qp)
 	qp->ops->event(qp, TZ_EVENT_SQ_DRAINED);
 }
 
+/* Has the peer executed (UC: the socket taken) and answered @w? */
+static bool tz_req_done(const struct tz_qp *qp, const struct tz_swqe *w)
+{
+	const struct tz_req *req = &qp->req;
+
+	if (req->cur && req->cons + 1 == req->next)
+		return false;
+	if (tz_qp_is_uc(qp))
+		return (s32)(qp->tx.taken - w->tx_end) >= 0;
+	return tz_msn_before(w->msn, req->ack_msn) &&
+	       (!tz_op_answered(w->opcode) || w->answered);
+}
+
 /* Complete in order whatever the peer has executed and answered. */
 static void tz_req_retire(struct tz_qp *qp)
 {
@@ -120,11 +133,7 @@ static void tz_req_retire(struct tz_qp *qp)
 			tz_qp_fail(qp, w->status, false);
 			return;
 		}
-		if (req->cur && req->cons + 1 == req->next)
-			return;
-		if (!tz_msn_before(w->msn, req->ack_msn))
-			return;
-		if (tz_op_answered(w->opcode) && !w->answered)
+		if (!tz_req_done(qp, w))
 			return;
 		tz_req_pop(qp, 0);
 	}
@@ -136,8 +145,8 @@ bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
 	struct tz_req *req = &qp->req;
 	u32 limit = req->next_msn - (req->cur ? 1 : 0);
 
-	if (qp->state != TZ_RTS && qp->state != TZ_SQD)
-		return true;	/* nothing was ever sent */
+	if ((qp->state != TZ_RTS && qp->state != TZ_SQD) || tz_qp_is_uc(qp))
+		return true;	/* nothing was ever sent, or asked for */
 	if (tz_msn_before(ack_msn, req->ack_msn) || tz_msn_before(limit, ack_msn))
 		return false;
 	if (ack_msn == req->ack_msn)
@@ -150,7 +159,8 @@ bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
 	return true;
 }
 
-void tz_req_flush(struct tz_qp *qp, u8 status)
+/* Complete all that is posted: the oldest with @first, the others with @rest. */
+static void tz_req_end_all(struct tz_qp *qp, u8 first, u8 rest)
 {
 	struct tz_req *req = &qp->req;
 	u32 prod = tz_load_acquire(&req->sq.hdr->prod);
@@ -160,8 +170,8 @@ void tz_req_flush(struct tz_qp *qp, u8 status)
 	req->cur = false;
 	req->rnr_until = 0;
 	req->rd_out = 0;
-	if (prod - req->cons > req->sq.depth)
-		prod = req->next;	/* the index is garbage */
+	if (prod - req->cons > req->sq.depth || qp->state == TZ_SQD)
+		prod = req->next;	/* garbage, or not to be begun now */
 	while (req->cons != prod) {
 		struct tz_swqe *w = tz_req_swqe(req, req->cons);
 
@@ -172,20 +182,54 @@ void tz_req_flush(struct tz_qp *qp, u8 status)
 				     sizeof(wqe));
 			w->wr_id = wqe.wr_id;
 			w->opcode = wqe.opcode;
+			w->flags = wqe.flags;
 			w->len = 0;
 			req->next++;
 			req->begun = req->next;
 		}
-		tz_req_pop(qp, status ? status : TCPZC_WC_WR_FLUSH_ERR);
-		status = 0;
+		tz_req_pop(qp, first);
+		first = rest;
 	}
+}
+
+void tz_req_flush(struct tz_qp *qp, u8 status)
+{
+	tz_req_end_all(qp, status ? status : TCPZC_WC_WR_FLUSH_ERR,
+		       TCPZC_WC_WR_FLUSH_ERR);
+}
+
+void tz_req_lose(struct tz_qp *qp)
+{
+	u32 before = qp->req.cons;
+
+	tz_req_end_all(qp, 0, 0);
+	qp->stats.lost += qp->req.cons - before;
+	qp->req.progress_ns = 0;
+	tz_req_note_drained(qp);
+}
+
+void tz_req_taken(struct tz_qp *qp)
+{
+	if (qp->state == TZ_RTS || qp->state == TZ_SQD)
+		tz_req_retire(qp);
 }
 
 /* ---- import ------------------------------------------------------------- */
 
+/* Is this operation one of the QP's type (IB 10.8.2.1, table 91)? */
+static bool tz_req_has_op(const struct tz_qp *qp, u8 opcode)
+{
+	if (tz_qp_is_ud(qp))
+		return opcode == TCPZC_WQE_SEND ||
+		       opcode == TCPZC_WQE_SEND_WITH_IMM;
+	if (tz_qp_is_uc(qp))
+		return opcode < TCPZC_WQE_OPCODES && !tz_op_answered(opcode);
+	return opcode < TCPZC_WQE_OPCODES;
+}
+
 static u8 tz_req_check(const struct tz_qp *qp, const struct tcpzc_send_wqe *w)
 {
-	if (w->opcode >= TCPZC_WQE_OPCODES || w->num_sge > qp->init.sq_max_sge)
+	if (!tz_req_has_op(qp, w->opcode) || w->num_sge > qp->init.sq_max_sge)
 		return TCPZC_WC_LOC_QP_OP_ERR;
 	if (w->flags & TCPZC_WQE_F_INLINE) {
 		if (tz_op_answered(w->opcode) ||
@@ -419,6 +463,7 @@ static void tz_req_put_pdu(struct tz_qp *qp)
 	req->cur_off += len;
 	if (last) {
 		req->cur = false;
+		sw->tx_end = qp->tx.taken + qp->tx.queued;
 		tz_sgl_reset(qp, &req->src);
 	} else {
 		tz_sgl_pin(qp, &req->src);
@@ -439,6 +484,49 @@ bool tz_req_fill(struct tz_qp *qp, u64 now)
 	}
 	tz_req_put_pdu(qp);
 	return true;
+}
+
+/* ---- datagrams ---------------------------------------------------------- */
+
+bool tz_req_peek(struct tz_qp *qp, u64 *total)
+{
+	struct tz_req *req = &qp->req;
+	u32 posted = tz_req_posted(req);
+	u8 status;
+
+	if (qp->state != TZ_RTS || !posted)
+		return false;
+	if (posted > req->sq.depth) {
+		tz_qp_fail(qp, 0, false);
+		qp->ops->event(qp, TZ_EVENT_FATAL);
+		return false;
+	}
+	tz_copy_once(&req->wqe, tz_req_slot(req, req->next), sizeof(req->wqe));
+	status = tz_req_take(qp, total);
+	if (!status && *total > qp->init.max_dgram)
+		status = TCPZC_WC_LOC_LEN_ERR;
+	if (!status)
+		return true;
+	/* Receiving goes on (IB 10.3.1.6). */
+	qp->state = TZ_SQE;
+	tz_req_flush(qp, status);
+	return false;
+}
+
+void tz_req_consume(struct tz_qp *qp, u32 len)
+{
+	struct tz_req *req = &qp->req;
+	struct tz_swqe *sw = tz_req_swqe(req, req->next);
+
+	sw->wr_id = req->wqe.wr_id;
+	sw->opcode = req->wqe.opcode;
+	sw->flags = req->wqe.flags;
+	sw->len = len;
+	sw->status = 0;
+	req->next++;
+	req->begun = req->next;
+	tz_sgl_reset(qp, &req->src);
+	tz_req_pop(qp, 0);
 }
 
 /* ---- NAK ---------------------------------------------------------------- */

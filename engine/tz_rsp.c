@@ -44,10 +44,12 @@ void tz_rsp_want_doorbell(struct tz_qp *qp, bool want)
 	qp->rsp.doorbell = want;
 }
 
-static bool tz_rsp_take_rwqe(struct tz_qp *qp)
+bool tz_rsp_take_rwqe(struct tz_qp *qp)
 {
 	struct tz_rsp *rsp = &qp->rsp;
 
+	if (rsp->have_rwqe)
+		return true;	/* taken for a message that was dropped */
 	if (qp->init.has_srq)
 		rsp->have_rwqe = qp->ops->srq_take(qp, &rsp->rwqe);
 	else
@@ -90,6 +92,7 @@ void tz_rsp_flush(struct tz_qp *qp)
 
 	tz_sgl_reset(qp, &rsp->dst);
 	rsp->in_msg = false;
+	rsp->lost = false;
 	rsp->stall_until = 0;
 	tz_rsp_want_doorbell(qp, true);
 	if (rsp->have_rwqe)
@@ -127,6 +130,56 @@ static void tz_rsp_queue_nak(struct tz_qp *qp, enum tz_nak_code code)
 	tz_rsp_queue(qp, &resp);
 }
 
+static void tz_rsp_open_msg(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	rsp->op = qp->rx.hdr.h.op;
+	rsp->total = tz_le32_to_cpu(qp->rx.hdr.send.total);
+	rsp->offset = 0;
+	rsp->in_msg = true;
+}
+
+/*
+ * UC: drop the rest of the current message, and say nothing (IB 9.8.2.4). A
+ * receive work request that it took is the next message's.
+ */
+static enum tz_verdict tz_rsp_drop(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	if (!rsp->in_msg)
+		tz_rsp_open_msg(qp);
+	rsp->lost = true;
+	tz_sgl_reset(qp, &rsp->dst);
+	qp->rx.dst = NULL;
+	qp->stats.rx_dropped++;
+	return TZ_PLACE;
+}
+
+/*
+ * UC: the peer is told nothing. What lacks a right, or is too long for its
+ * receive, is dropped; a receive that is no good ends the QP; a PDU out of
+ * sequence cannot come from an honest peer.
+ */
+static enum tz_verdict tz_rsp_refuse_uc(struct tz_qp *qp, enum tz_nak_code code,
+					u8 status)
+{
+	if (status == TCPZC_WC_LOC_LEN_ERR)
+		return tz_rsp_drop(qp);
+	if (code == TZ_NAK_REM_ACCESS) {
+		qp->stats.rx_bad_key++;
+		return tz_rsp_drop(qp);
+	}
+	if (!status) {
+		tz_qp_protocol_error(qp);
+		return TZ_STOP;
+	}
+	tz_rsp_complete(qp, status);
+	tz_qp_fail(qp, 0, false);
+	return TZ_STOP;
+}
+
 /*
  * Refuse the current request for good: the receive work request it took, if
  * any, ends with @status, the QP goes to ERR, the peer learns why.
@@ -134,6 +187,8 @@ static void tz_rsp_queue_nak(struct tz_qp *qp, enum tz_nak_code code)
 static enum tz_verdict tz_rsp_refuse(struct tz_qp *qp, enum tz_nak_code code,
 				     u8 status)
 {
+	if (tz_qp_is_uc(qp))
+		return tz_rsp_refuse_uc(qp, code, status);
 	tz_rsp_queue_nak(qp, code);
 	qp->rsp.nak_queued = true;
 	qp->stats.tx_naks++;
@@ -189,6 +244,11 @@ static enum tz_verdict tz_rsp_no_rwqe(struct tz_qp *qp, u64 now)
 	if (now < rsp->stall_until)
 		return TZ_STALL;
 	tz_rsp_want_doorbell(qp, false);
+	if (tz_qp_is_uc(qp)) {
+		rsp->stall_until = 0;
+		qp->stats.rx_no_receive++;
+		return tz_rsp_drop(qp);
+	}
 	tz_rsp_not_ready(qp);
 	qp->rx.dst = NULL;
 	return TZ_PLACE;
@@ -227,18 +287,8 @@ static bool tz_rsp_in_sequence(const struct tz_qp *qp)
 	return h->h.op == rsp->op && total == rsp->total && offset == rsp->offset;
 }
 
-static void tz_rsp_open_msg(struct tz_qp *qp)
-{
-	struct tz_rsp *rsp = &qp->rsp;
-
-	rsp->op = qp->rx.hdr.h.op;
-	rsp->total = tz_le32_to_cpu(qp->rx.hdr.send.total);
-	rsp->offset = 0;
-	rsp->in_msg = true;
-}
-
 /* An SRQ's receives are in its own protection domain (IB 10.2.9.1). */
-static bool tz_rsp_resolve(struct tz_qp *qp, u64 *room)
+bool tz_rsp_resolve(struct tz_qp *qp, u64 *room)
 {
 	struct tz_rsp *rsp = &qp->rsp;
 	bool ok;
@@ -257,6 +307,10 @@ static enum tz_verdict tz_rsp_send(struct tz_qp *qp, u64 now)
 
 	if (!tz_rsp_in_sequence(qp))
 		return tz_rsp_refuse(qp, TZ_NAK_INV_REQ, 0);
+	if (rsp->lost) {
+		qp->rx.dst = NULL;
+		return TZ_PLACE;
+	}
 	if (!rsp->in_msg) {
 		if (!tz_rsp_take_rwqe(qp))
 			return tz_rsp_no_rwqe(qp, now);
@@ -285,8 +339,15 @@ static enum tz_verdict tz_rsp_write(struct tz_qp *qp, u64 now)
 	struct tz_mr *mr;
 	u64 off;
 
-	if (!tz_rsp_in_sequence(qp) || !(qp->attr.access & TZ_ACCESS_REMOTE_WRITE))
+	if (!tz_rsp_in_sequence(qp))
 		return tz_rsp_refuse(qp, TZ_NAK_INV_REQ, 0);
+	if (rsp->lost) {
+		qp->rx.dst = NULL;
+		return TZ_PLACE;
+	}
+	if (!(qp->attr.access & TZ_ACCESS_REMOTE_WRITE))
+		return tz_qp_is_uc(qp) ? tz_rsp_drop(qp) :
+			tz_rsp_refuse(qp, TZ_NAK_INV_REQ, 0);
 	if (total) {
 		mr = qp->ops->mr_find(qp, tz_le32_to_cpu(h->rkey));
 		if (!mr || !tz_mr_covers(mr, tz_le64_to_cpu(h->addr), total,
@@ -319,6 +380,8 @@ static void tz_rsp_executed(struct tz_qp *qp, u64 now)
 		if (qp->state == TZ_RTR)
 			qp->ops->event(qp, TZ_EVENT_COMM_EST);
 	}
+	if (tz_qp_is_uc(qp))
+		return;		/* nobody wants to know */
 	if (rsp->ack_due) {
 		if (rsp->expect_msn - rsp->acked_msn > TZ_ACK_MSGS)
 			rsp->ack_due = now;
@@ -427,15 +490,17 @@ void tz_rsp_request_end(struct tz_qp *qp, u64 now)
 	struct tz_rsp *rsp = &qp->rsp;
 	const struct tz_hdr *h = &qp->rx.hdr.h;
 
-	if (!qp->rx.dst)
-		return;		/* it was dropped */
+	if (!qp->rx.dst && !rsp->lost)
+		return;		/* it was dropped, and comes again */
 	rsp->offset += tz_le32_to_cpu(h->len);
 	if (!(h->flags & TZ_PDU_F_LAST))
 		return;
 	rsp->in_msg = false;
 	tz_sgl_reset(qp, &rsp->dst);
-	if (rsp->have_rwqe)
+	if (rsp->have_rwqe && !rsp->lost &&
+	    (rsp->op == TZ_PDU_SEND || (h->flags & TZ_PDU_F_IMM)))
 		tz_rsp_complete(qp, 0);
+	rsp->lost = false;
 	tz_rsp_executed(qp, now);
 }
 

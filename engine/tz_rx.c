@@ -126,6 +126,8 @@ static bool tz_rx_hdr_sane(const struct tz_qp *qp)
 
 	if ((h->flags & ~TZ_PDU_F_ALL) || h->reserved)
 		return false;
+	if (tz_qp_is_uc(qp) && !message)
+		return false;
 	if (tz_le32_to_cpu(h->src_qpn) != qp->attr.dest_qpn ||
 	    tz_le32_to_cpu(h->dst_qpn) != qp->init.qpn)
 		return false;

@@ -35,7 +35,7 @@ void tz_shake_make(const struct tz_qp *qp, enum tz_hello_status status,
 	out->rq_psn = tz_cpu_to_le32(qp->attr.rq_psn);
 	out->next_tx_msn = tz_cpu_to_le32(rts ? qp->req.next_msn : 0);
 	out->next_rx_msn = tz_cpu_to_le32(qp->rsp.expect_msn);
-	out->qp_type = tz_cpu_to_le16(TZ_QPT_RC);
+	out->qp_type = tz_cpu_to_le16(qp->init.type);
 }
 
 void tz_shake_refuse(const struct tz_hello *in, enum tz_hello_status status,
@@ -68,7 +68,8 @@ enum tz_hello_status tz_shake_check(const struct tz_hello *in)
 		return TZ_HELLO_OK;	/* a refusal need not fill in the rest */
 	if (max_pdu < TZ_MIN_PDU_BYTES || max_pdu > TZ_MAX_PDU_BYTES)
 		return TZ_HELLO_MALFORMED;
-	if (tz_le16_to_cpu(in->qp_type) != TZ_QPT_RC)
+	if (tz_le16_to_cpu(in->qp_type) != TZ_QPT_RC &&
+	    tz_le16_to_cpu(in->qp_type) != TZ_QPT_UC)
 		return TZ_HELLO_NO_QP;
 	return TZ_HELLO_OK;
 }
@@ -93,7 +94,8 @@ enum tz_hello_status tz_shake_match(const struct tz_qp *qp,
 {
 	const struct tz_qp_attr *attr = &qp->attr;
 
-	if (tz_le32_to_cpu(in->dst_qpn) != qp->init.qpn)
+	if (tz_le32_to_cpu(in->dst_qpn) != qp->init.qpn ||
+	    tz_le16_to_cpu(in->qp_type) != qp->init.type)
 		return TZ_HELLO_NO_QP;
 	if (tz_le32_to_cpu(in->src_qpn) != attr->dest_qpn ||
 	    memcmp(in->src_gid, attr->dgid, sizeof(in->src_gid)) != 0 ||

@@ -36,6 +36,7 @@ void tz_tx_reset(struct tz_qp *qp)
 	tx->seg_tail = 0;
 	tx->seg_pos = 0;
 	tx->queued = 0;
+	tx->taken = 0;
 	tx->pdu_left = 0;
 	tx->turn = 0;
 }
@@ -213,7 +214,7 @@ void tz_tx_hdr(struct tz_qp *qp, struct tz_hdr *h, enum tz_pdu_op op, u8 flags,
 	h->src_qpn = tz_cpu_to_le32(qp->init.qpn);
 	h->dst_qpn = tz_cpu_to_le32(qp->attr.dest_qpn);
 	h->msn = tz_cpu_to_le32(msn);
-	h->ack_msn = tz_cpu_to_le32(qp->rsp.expect_msn);
+	h->ack_msn = tz_cpu_to_le32(tz_qp_is_uc(qp) ? 0 : qp->rsp.expect_msn);
 	qp->rsp.acked_msn = qp->rsp.expect_msn;
 	qp->rsp.ack_due = 0;
 	qp->stats.tx_pdus++;
@@ -344,6 +345,7 @@ void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
 
 	tz_assert(bytes <= tx->queued);
 	tx->queued -= bytes;
+	tx->taken += bytes;
 	qp->req.sent_since += bytes;
 	if (qp->req.sent_since >= TZ_MIN_PDU_BYTES) {
 		qp->req.sent_since = 0;
@@ -360,6 +362,8 @@ void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
 		bytes -= n;
 		tz_tx_take(qp, n);
 	}
+	if (tz_qp_is_uc(qp))
+		tz_req_taken(qp);
 }
 
 u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp)
@@ -367,7 +371,8 @@ u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp)
 	const struct tz_tx *tx = &qp->tx;
 	u32 i, bytes = 0, last_ref = 0;
 
-	if (qp->rsp.resp_head != qp->rsp.resp_tail || qp->closing)
+	if (qp->rsp.resp_head != qp->rsp.resp_tail || qp->closing ||
+	    tz_qp_is_uc(qp))
 		return 0;
 	if (tx->pdu_left && tx->pdu_op >= TZ_PDU_READ_RESP)
 		return 0;

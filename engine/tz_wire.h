@@ -74,7 +74,7 @@ struct tz_hello {
 	__le32 rq_psn;		/* first PSN the sender expects */
 	__le32 next_tx_msn;	/* next message the sender will send */
 	__le32 next_rx_msn;	/* next message the sender expects */
-	__le16 qp_type;		/* TZ_QPT_RC */
+	__le16 qp_type;		/* TZ_QPT_RC or TZ_QPT_UC */
 	__le16 reserved0;
 	__le32 reserved1;
 	__le64 reserved2[2];
@@ -88,7 +88,10 @@ static_assert(offsetof(struct tz_hello, qp_type) == 80, "wire format");
 /* The sender has not reached RTS and does not know its send PSN yet. */
 #define TZ_PSN_UNKNOWN		0xffffffffu
 
-#define TZ_QPT_RC		2	/* enum ibv_qp_type */
+/* Types of queue pairs; the values are those of enum ibv_qp_type. */
+#define TZ_QPT_RC		2
+#define TZ_QPT_UC		3
+#define TZ_QPT_UD		4
 
 /* Why a connection is refused. */
 enum tz_hello_status {
@@ -135,7 +138,8 @@ enum tz_pdu_op {
  *
  * @msn counts the messages of a requester, starting with its send PSN; a
  * response carries the number of the request that it answers, ACK carries 0.
- * @ack_msn: the sender's responder has executed every request before it.
+ * @ack_msn: the sender's responder has executed every request before it; 0 on
+ * UC connections, where nothing but SEND and WRITE is said.
  */
 struct tz_hdr {
 	u8 op;			/* enum tz_pdu_op */
@@ -289,6 +293,54 @@ static inline u32 tz_hdr_bytes(u8 op)
 
 	return op < TZ_PDU_OPS ? bytes[op] : 0;
 }
+
+/* ---- datagrams ----------------------------------------------------------- */
+
+/*
+ * A message of a UD queue pair is one UDP datagram: this header, 32 bytes, and
+ * the payload. Whom it is from and for is said by the IP header, too.
+ *
+ *   0       1       2       3       4       5       6       7
+ *  +-------+-------+-------+-------+-------+-------+-------+-------+
+ *  | magic "TCZU"                  | vers. | flags | pkey          |
+ *  +-------------------------------+-------+-------+---------------+
+ *  | src_qpn                       | dst_qpn                       |
+ *  +-------------------------------+-------------------------------+
+ *  | qkey                          | imm                           |
+ *  +-------------------------------+-------------------------------+
+ *  | payload length                | reserved                      |
+ *  +-------------------------------+-------------------------------+
+ */
+struct tz_ud_hdr {
+	__le32 magic;
+	u8 version;
+	u8 flags;		/* TZ_UD_F_* */
+	__le16 pkey;
+	__le32 src_qpn;
+	__le32 dst_qpn;
+	__le32 qkey;
+	__be32 imm;
+	__le32 len;
+	__le32 reserved;
+};
+
+static_assert(sizeof(struct tz_ud_hdr) == 32, "wire format");
+
+#define TZ_UD_MAGIC		0x555a4354u	/* "TCZU" */
+#define TZ_UD_VERSION		1
+#define TZ_UD_F_SOLICITED	(1u << 0)
+#define TZ_UD_F_IMM		(1u << 1)	/* imm is valid */
+#define TZ_UD_F_ALL		(TZ_UD_F_SOLICITED | TZ_UD_F_IMM)
+#define TZ_UD_PKEY		0xffffu		/* the only one there is */
+
+/* The largest payload, which is the largest path MTU of RDMA. */
+#define TZ_UD_MAX_BYTES		4096u
+/* What a receive starts with (IB specification, 8.3, 11.4.1.2). */
+#define TZ_GRH_BYTES		40u
+
+/* The general services interface: its number and its key (IB 3.9.5.3). */
+#define TZ_GSI_QPN		1u
+#define TZ_GSI_QKEY		0x80010000u
 
 /* Message numbers wrap; they are compared as in tcp.h. */
 static inline bool tz_msn_before(u32 a, u32 b)

@@ -40,7 +40,7 @@ static void check_accepted(const struct tz_qp *qp, const struct tz_hello *h,
 {
 	BED_CHECK(tz_le32_to_cpu(h->magic) == TZ_HELLO_MAGIC &&
 		  tz_le16_to_cpu(h->version) == TZ_PROTO_VERSION &&
-		  tz_le16_to_cpu(h->qp_type) == TZ_QPT_RC, "not a hello");
+		  tz_le16_to_cpu(h->qp_type) == qp->init.type, "not a hello");
 	BED_CHECK(tz_le32_to_cpu(h->src_qpn) == FUZZ_PEER_QPN &&
 		  tz_le32_to_cpu(h->dst_qpn) == FUZZ_QPN, "wrong QPN");
 	BED_CHECK(!memcmp(h->src_gid, gid_peer, 16) &&

@@ -293,6 +293,7 @@ void bed_qp_init(struct bed_qp *q, struct bed *bed, const struct bed_qp_opts *o)
 {
 	struct tz_qp_init init = {
 		.ops = &bed_ops,
+		.type = o->type,
 		.qpn = o->qpn,
 		.pdn = o->pdn,
 		.rq_pdn = o->rq_pdn,

@@ -88,6 +88,7 @@ struct bed_srq {
 
 /* What a bed_qp is made with; zero means the default. */
 struct bed_qp_opts {
+	u32 type;		/* TZ_QPT_*; RC */
 	u32 qpn;
 	u32 pdn;
 	u32 rq_pdn;		/* of receives; 0: as pdn */

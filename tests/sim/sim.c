@@ -275,7 +275,7 @@ static void sim_modify(struct sim_qp *q, enum tz_state to, u32 mask)
 	enum tz_state from = q->b.qp.state;
 
 	mask |= TZ_QP_STATE;
-	BED_CHECK(tz_state_modify_ok(from, to, mask), "%s: %u to %u, mask %x",
+	BED_CHECK(tz_state_modify_ok(TZ_QPT_RC, from, to, mask), "%s: %u to %u, mask %x",
 		  q->name, from, to, mask);
 	TRACE(q, "modify to %u", to);
 	q->attr.state = to;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * tz_state_test.c - legal transitions of an RC QP, against a table of its own
- * (IB specification, volume 1, 10.3.1, tables 91 and 96; the kernel's
- * ib_modify_qp_is_ok() for IB_QPT_RC on Ethernet).
+ * tz_state_test.c - legal transitions of a QP, against tables of their own (IB
+ * specification, volume 1, 10.3.1, tables 91 and 96; the kernel's
+ * ib_modify_qp_is_ok() for RC, UC and UD on Ethernet).
  */
 #include "rng.h"
 #include "unit.h"
@@ -13,7 +13,7 @@ struct rule {
 	u32 must, may;
 };
 
-static struct rule rule(enum tz_state from, enum tz_state to)
+static struct rule rule_rc(enum tz_state from, enum tz_state to)
 {
 	const u32 first = TZ_QP_PKEY_INDEX | TZ_QP_PORT | TZ_QP_ACCESS_FLAGS;
 	const u32 later = TZ_QP_CUR_STATE | TZ_QP_ACCESS_FLAGS | TZ_QP_ALT_PATH |
@@ -62,6 +62,59 @@ static struct rule rule(enum tz_state from, enum tz_state to)
 	return r;
 }
 
+/* What UC lacks: timing, retries, READs and atomics. */
+static struct rule rule_uc(enum tz_state from, enum tz_state to)
+{
+	const u32 rc_only = TZ_QP_TIMEOUT | TZ_QP_RETRY_CNT | TZ_QP_RNR_RETRY |
+			    TZ_QP_MIN_RNR_TIMER | TZ_QP_MAX_QP_RD_ATOMIC |
+			    TZ_QP_MAX_DEST_RD_ATOMIC;
+	struct rule r = rule_rc(from, to);
+
+	if (r.must == NEVER)
+		return r;
+	r.must &= ~rc_only;
+	r.may &= ~rc_only;
+	if (from == TZ_SQD && to == TZ_SQD)
+		r.may &= ~TZ_QP_PORT;
+	if (from == TZ_SQE && to == TZ_RTS)
+		r.may = TZ_QP_CUR_STATE | TZ_QP_ACCESS_FLAGS;
+	return r;
+}
+
+static struct rule rule_ud(enum tz_state from, enum tz_state to)
+{
+	const u32 first = TZ_QP_PKEY_INDEX | TZ_QP_PORT | TZ_QP_QKEY;
+	struct rule r = rule_rc(from, to);
+
+	if (r.must == NEVER)
+		return r;
+	r.must = 0;
+	r.may = 0;
+	if (from == TZ_RESET && to == TZ_INIT)
+		r.must = first;
+	else if (from == TZ_INIT && to == TZ_INIT)
+		r.may = first;
+	else if ((from == TZ_INIT && to == TZ_RTR) ||
+		 (from == TZ_SQD && to == TZ_SQD))
+		r.may = TZ_QP_PKEY_INDEX | TZ_QP_QKEY;
+	else if (to == TZ_RTS)
+		r.may = TZ_QP_CUR_STATE | TZ_QP_QKEY;
+	else if (to == TZ_SQD)
+		r.may = TZ_QP_EN_SQD_ASYNC_NOTIFY;
+	if (from == TZ_RTR && to == TZ_RTS)
+		r.must = TZ_QP_SQ_PSN;
+	return r;
+}
+
+static u32 type;
+
+static struct rule rule(enum tz_state from, enum tz_state to)
+{
+	if (type == TZ_QPT_UC)
+		return rule_uc(from, to);
+	return type == TZ_QPT_UD ? rule_ud(from, to) : rule_rc(from, to);
+}
+
 static bool expected(enum tz_state from, enum tz_state to, u32 mask)
 {
 	struct rule r = rule(from, to);
@@ -73,16 +126,16 @@ static bool expected(enum tz_state from, enum tz_state to, u32 mask)
 
 static void check(enum tz_state from, enum tz_state to, u32 mask)
 {
-	if (tz_state_modify_ok(from, to, mask) == expected(from, to, mask) &&
-	    tz_state_modify_ok(from, to, mask | TZ_QP_STATE) ==
+	if (tz_state_modify_ok(type, from, to, mask) == expected(from, to, mask) &&
+	    tz_state_modify_ok(type, from, to, mask | TZ_QP_STATE) ==
 	    expected(from, to, mask))
 		return;
-	fail_msg("%u to %u with mask %x: expected %d", from, to, mask,
-		 expected(from, to, mask));
+	fail_msg("type %u: %u to %u with mask %x: expected %d", type, from, to,
+		 mask, expected(from, to, mask));
 }
 
 /* Every transition with what it needs, with each bit more and each bit less. */
-static void test_transitions(void **state)
+static void all_transitions(void)
 {
 	u32 from, to, bit;
 
@@ -102,11 +155,18 @@ static void test_transitions(void **state)
 	}
 }
 
+static void test_transitions(void **state)
+{
+	for (type = TZ_QPT_RC; type <= TZ_QPT_UD; type++)
+		all_transitions();
+}
+
 static void test_random_masks(void **state)
 {
 	struct rng r = { 7 };
 	u32 from, to, i;
 
+	type = TZ_QPT_RC;
 	for (from = 0; from < TZ_STATES; from++)
 		for (to = 0; to < TZ_STATES; to++)
 			for (i = 0; i < 20000; i++)
@@ -116,10 +176,13 @@ static void test_random_masks(void **state)
 
 static void test_garbage(void **state)
 {
-	assert_false(tz_state_modify_ok(TZ_STATES, TZ_RESET, 0));
-	assert_false(tz_state_modify_ok(TZ_RESET, TZ_STATES, 0));
-	assert_false(tz_state_modify_ok((enum tz_state)-1, TZ_ERR, 0));
-	assert_false(tz_state_modify_ok(TZ_RTS, (enum tz_state)1000, 0));
+	type = TZ_QPT_RC;
+	assert_false(tz_state_modify_ok(type, TZ_STATES, TZ_RESET, 0));
+	assert_false(tz_state_modify_ok(type, TZ_RESET, TZ_STATES, 0));
+	assert_false(tz_state_modify_ok(type, (enum tz_state)-1, TZ_ERR, 0));
+	assert_false(tz_state_modify_ok(type, TZ_RTS, (enum tz_state)1000, 0));
+	assert_false(tz_state_modify_ok(0, TZ_RESET, TZ_RESET, 0));
+	assert_false(tz_state_modify_ok(8, TZ_RESET, TZ_RESET, 0));
 }
 
 int main(void)

@@ -299,7 +299,7 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 		return EINVAL;
 	if (mask & IBV_QP_STATE)
 		to = (enum tz_state)attr->qp_state;
-	if (!tz_state_modify_ok(from, to, mask))
+	if (!tz_state_modify_ok(qp->eng.init.type, from, to, mask))
 		return EINVAL;
 	if ((mask & IBV_QP_AV) && !ub_av_ok(qp->ctx, attr))
 		return EINVAL;

@@ -94,10 +94,23 @@ enum tcpzc_wqe_opcode {
 #define TCPZC_WQE_F_FENCE	(1u << 2)
 #define TCPZC_WQE_F_INLINE	(1u << 3)	/* @length bytes of data follow */
 
+/* Where a datagram goes: the address handle's content, by value. */
+struct tcpzc_ud_dest {
+	__u8 dgid[16];
+	__u32 dest_qpn;
+	__u32 qkey;
+	__u8 sgid_index;
+	__u8 traffic_class;
+	__u8 hop_limit;
+	__u8 reserved0;
+	__u32 flow_label;
+};
+
 /*
  * A send work request; followed by num_sge entries of struct tcpzc_sge or, with
  * TCPZC_WQE_F_INLINE, by inline_len bytes of data. Slots of one ring have one
- * stride, a multiple of 64 bytes.
+ * stride, a multiple of 64 bytes. @ud is of UD queue pairs, which have nothing
+ * but SENDs; the other part of the union is of atomics.
  */
 struct tcpzc_send_wqe {
 	__aligned_u64 wr_id;
@@ -108,9 +121,14 @@ struct tcpzc_send_wqe {
 	__aligned_u64 remote_addr;
 	__u32 rkey;
 	__u32 inline_len;
-	__aligned_u64 compare_add;
-	__aligned_u64 swap;
-	__aligned_u64 reserved[2];
+	union {
+		struct {
+			__aligned_u64 compare_add;
+			__aligned_u64 swap;
+			__aligned_u64 reserved[2];
+		};
+		struct tcpzc_ud_dest ud;
+	};
 };
 
 /* A receive work request; followed by num_sge entries of struct tcpzc_sge. */
