@@ -105,10 +105,15 @@ static void tcpzc_put_remote(struct tcpzc_send_wqe *wqe,
 }
 
 static int tcpzc_check_send(const struct tcpzc_qp *qp,
-			    const struct ibv_send_wr *wr, uint8_t kind)
+			    const struct ibv_send_wr *wr,
+			    const struct tcpzc_send_op *op)
 {
+	uint8_t kind = op->kind;
+
 	if (tz_unlikely(!(kind & TCPZC_OP_VALID)))
 		return EOPNOTSUPP;
+	if (tz_unlikely(!tcpzc_type_has_op(qp->vqp.qp.qp_type, op->opcode)))
+		return EINVAL;
 	if (tz_unlikely(wr->send_flags & ~TCPZC_SEND_FLAGS))
 		return EINVAL;
 	if ((wr->send_flags & IBV_SEND_INLINE) && !(kind & TCPZC_OP_INLINE))
@@ -128,7 +133,7 @@ static int tcpzc_build_send(struct tcpzc_qp *qp, const struct ibv_send_wr *wr)
 	if (tz_unlikely((uint32_t)wr->opcode >= TZ_ARRAY_SIZE(tcpzc_send_ops)))
 		return EOPNOTSUPP;
 	op = &tcpzc_send_ops[wr->opcode];
-	rc = tcpzc_check_send(qp, wr, op->kind);
+	rc = tcpzc_check_send(qp, wr, op);
 	if (tz_unlikely(rc))
 		return rc;
 	if (tz_unlikely(tcpzc_ring_full(&qp->sq)))
@@ -138,6 +143,9 @@ static int tcpzc_build_send(struct tcpzc_qp *qp, const struct ibv_send_wr *wr)
 		rc = tcpzc_put_inline(qp, wqe, wr);
 	else
 		rc = tcpzc_put_sges(wqe, wr, op->kind);
+	if (!rc && qp->vqp.qp.qp_type == IBV_QPT_UD)
+		rc = tcpzc_put_ud(wqe, wr->wr.ud.ah, wr->wr.ud.remote_qpn,
+				  wr->wr.ud.remote_qkey);
 	if (tz_unlikely(rc))
 		return rc;
 	wqe->wr_id = wr->wr_id;

@@ -23,7 +23,8 @@ static bool tcpzc_caps_ok(const struct ibv_qp_cap *cap)
 static int tcpzc_check_qp_init(struct ibv_pd *pd,
 			       const struct ibv_qp_init_attr *attr)
 {
-	if (attr->qp_type != IBV_QPT_RC)
+	if (attr->qp_type != IBV_QPT_RC && attr->qp_type != IBV_QPT_UC &&
+	    attr->qp_type != IBV_QPT_UD)
 		return EOPNOTSUPP;
 	if (!attr->send_cq || attr->send_cq->context != pd->context ||
 	    !attr->recv_cq || attr->recv_cq->context != pd->context)
@@ -104,7 +105,7 @@ struct ibv_qp *tcpzc_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 	 IBV_QP_PATH_MTU | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | \
 	 IBV_QP_RNR_RETRY | IBV_QP_RQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC | \
 	 IBV_QP_MIN_RNR_TIMER | IBV_QP_SQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | \
-	 IBV_QP_PATH_MIG_STATE | IBV_QP_DEST_QPN)
+	 IBV_QP_PATH_MIG_STATE | IBV_QP_DEST_QPN | IBV_QP_QKEY)
 
 /* Alternate paths and rate limits: TCP's business, or nobody's. */
 #define TCPZC_QP_UNSUPPORTED \

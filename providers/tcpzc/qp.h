@@ -6,6 +6,7 @@
 #define TCPZC_QP_H
 
 #include <errno.h>
+#include <string.h>
 
 #include "tcpzc.h"
 
@@ -18,6 +19,42 @@ static inline int tcpzc_check_sq_state(const struct tcpzc_qp *qp)
 {
 	/* RESET, INIT, RTR; in SQD they wait, in SQE and ERR they are flushed. */
 	return qp->vqp.qp.state < IBV_QPS_RTS ? EINVAL : 0;
+}
+
+/*
+ * Has a queue pair of @type this operation (IB 10.8.2.1)? READs and atomics are
+ * RC's, WRITEs are UC's, too; UD sends.
+ */
+static inline bool tcpzc_type_has_op(enum ibv_qp_type type, uint8_t opcode)
+{
+	switch (type) {
+	case IBV_QPT_UD:
+		return opcode <= TCPZC_WQE_SEND_WITH_IMM;
+	case IBV_QPT_UC:
+		return opcode <= TCPZC_WQE_RDMA_WRITE_WITH_IMM;
+	default:
+		return true;
+	}
+}
+
+/* A datagram's destination, by value: the handle may go before it is sent. */
+static inline int tcpzc_put_ud(struct tcpzc_send_wqe *wqe, struct ibv_ah *ah,
+			       uint32_t qpn, uint32_t qkey)
+{
+	const struct ibv_ah_attr *attr;
+
+	if (!ah || qpn > 0xffffff)
+		return EINVAL;
+	attr = &to_tah(ah)->attr;
+	memcpy(wqe->ud.dgid, attr->grh.dgid.raw, sizeof(wqe->ud.dgid));
+	wqe->ud.dest_qpn = qpn;
+	wqe->ud.qkey = qkey;
+	wqe->ud.sgid_index = attr->grh.sgid_index;
+	wqe->ud.traffic_class = attr->grh.traffic_class;
+	wqe->ud.hop_limit = attr->grh.hop_limit;
+	wqe->ud.reserved0 = 0;
+	wqe->ud.flow_label = attr->grh.flow_label;
+	return 0;
 }
 
 /* TCPZC_WQE_F_* of enum ibv_send_flags. */

@@ -54,6 +54,8 @@ static struct tcpzc_send_wqe *tcpzc_wr_begin(struct ibv_qp_ex *ex,
 	struct tcpzc_send_wqe *wqe;
 
 	tcpzc_wr_finish(qp);
+	if (tz_unlikely(!tcpzc_type_has_op(qp->vqp.qp.qp_type, opcode)))
+		tcpzc_wr_fail(qp, EINVAL);
 	/* What is inline is said by the data, not by the flag. */
 	if (tz_unlikely(ex->wr_flags & ~TCPZC_SEND_FLAGS))
 		tcpzc_wr_fail(qp, EINVAL);
@@ -68,6 +70,8 @@ static struct tcpzc_send_wqe *tcpzc_wr_begin(struct ibv_qp_ex *ex,
 	wqe->num_sge = 0;
 	wqe->inline_len = 0;
 	wqe->imm_data = 0;
+	if (qp->vqp.qp.qp_type == IBV_QPT_UD)
+		memset(&wqe->ud, 0, sizeof(wqe->ud));
 	qp->wr_cur = wqe;
 	return wqe;
 }
@@ -191,6 +195,17 @@ static void tcpzc_wr_atomic_fetch_add(struct ibv_qp_ex *ex, uint32_t rkey,
 	wqe->swap = 0;
 }
 
+static void tcpzc_wr_set_ud_addr(struct ibv_qp_ex *ex, struct ibv_ah *ah,
+				 uint32_t remote_qpn, uint32_t remote_qkey)
+{
+	struct tcpzc_qp *qp = to_tqp_ex(ex);
+
+	if (tz_unlikely(!qp->wr_cur))
+		return;
+	if (tcpzc_put_ud(qp->wr_cur, ah, remote_qpn, remote_qkey))
+		tcpzc_wr_fail(qp, EINVAL);
+}
+
 /* ---- data --------------------------------------------------------------- */
 
 static void tcpzc_wr_set_sge_list(struct ibv_qp_ex *ex, size_t num_sge,
@@ -261,11 +276,14 @@ static void tcpzc_wr_set_inline_data(struct ibv_qp_ex *ex, void *addr,
 
 /* ---- create ------------------------------------------------------------- */
 
-#define TCPZC_QP_EX_OPS \
-	(IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | \
-	 IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM | \
-	 IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | \
-	 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
+#define TCPZC_QP_EX_UD_OPS \
+	(IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM)
+#define TCPZC_QP_EX_UC_OPS \
+	(TCPZC_QP_EX_UD_OPS | IBV_QP_EX_WITH_RDMA_WRITE | \
+	 IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM)
+#define TCPZC_QP_EX_RC_OPS \
+	(TCPZC_QP_EX_UC_OPS | IBV_QP_EX_WITH_RDMA_READ | \
+	 IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
 
 #define TCPZC_QP_EX_MASK \
 	(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS | \
@@ -283,10 +301,23 @@ static void tcpzc_set_qp_ex_ops(struct ibv_qp_ex *ex)
 	ex->wr_rdma_read = tcpzc_wr_rdma_read;
 	ex->wr_atomic_cmp_swp = tcpzc_wr_atomic_cmp_swp;
 	ex->wr_atomic_fetch_add = tcpzc_wr_atomic_fetch_add;
+	ex->wr_set_ud_addr = tcpzc_wr_set_ud_addr;
 	ex->wr_set_sge = tcpzc_wr_set_sge;
 	ex->wr_set_sge_list = tcpzc_wr_set_sge_list;
 	ex->wr_set_inline_data = tcpzc_wr_set_inline_data;
 	ex->wr_set_inline_data_list = tcpzc_wr_set_inline_data_list;
+}
+
+static uint64_t tcpzc_qp_ex_ops(enum ibv_qp_type type)
+{
+	switch (type) {
+	case IBV_QPT_UD:
+		return TCPZC_QP_EX_UD_OPS;
+	case IBV_QPT_UC:
+		return TCPZC_QP_EX_UC_OPS;
+	default:
+		return TCPZC_QP_EX_RC_OPS;
+	}
 }
 
 static int tcpzc_check_qp_ex(const struct ibv_qp_init_attr_ex *attr)
@@ -299,7 +330,7 @@ static int tcpzc_check_qp_ex(const struct ibv_qp_init_attr_ex *attr)
 	    attr->create_flags)
 		return EOPNOTSUPP;
 	if ((attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) &&
-	    (attr->send_ops_flags & ~(uint64_t)TCPZC_QP_EX_OPS))
+	    (attr->send_ops_flags & ~tcpzc_qp_ex_ops(attr->qp_type)))
 		return EOPNOTSUPP;
 	return 0;
 }

@@ -17,6 +17,7 @@ BOTH = BW + LAT
 SIZED = tuple(p for p in BOTH if "atomic" not in p)
 ATOMIC = ("ib_atomic_bw", "ib_atomic_lat")
 SEND = ("ib_send_bw", "ib_send_lat")
+UC = ("ib_send_bw", "ib_send_lat", "ib_write_bw", "ib_write_lat")
 EVENTS = tuple(p for p in BOTH if "write" not in p)
 CAS = ["-A", "CMP_AND_SWAP"]
 SIZES = [1 << i for i in range(1, 24)]
@@ -113,6 +114,18 @@ MATRIX = (
     ("histogram", ("ib_send_lat", "ib_write_lat", "ib_read_lat"), "-H -n 200", ""),
     ("small-timeout", ("ib_write_bw", "ib_send_bw"), "-u 8 -n 200", ""),
     ("many-small", ("ib_send_bw", "ib_write_bw"), "-s 64 -n 50000 -N", ""),
+    ("uc", UC, "-c UC -n 200", "quick asan tsan other"),
+    ("uc-events", ("ib_send_lat", "ib_send_bw"), "-c UC -e -n 200", "other"),
+    ("uc-q16", ("ib_send_bw", "ib_write_bw"), "-c UC -q 16 -n 50 -N", ""),
+    ("uc-both-ways", ("ib_send_bw", "ib_write_bw"), "-c UC -b -n 200", ""),
+    ("uc-ipv6", UC, "-c UC -x 1 -n 200", ""),
+    ("uc-all-sizes", ("ib_write_bw",), "-c UC -a -n 30", ""),
+    ("ud", SEND, "-c UD -s 1024 -n 200", "quick asan tsan other"),
+    ("ud-events", SEND, "-c UD -e -s 1024 -n 200", "other"),
+    ("ud-2-bytes", SEND, "-c UD -s 2 -n 200", ""),
+    ("ud-inline", SEND, "-c UD -s 64 -I 64 -n 200", ""),
+    ("ud-ipv6", SEND, "-c UD -s 1024 -x 1 -n 200", "other"),
+    ("ud-srq", SEND, "-c UD --use-srq -s 1024 -n 200", ""),
 )
 
 

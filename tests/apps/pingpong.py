@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
-"""ibv_rc_pingpong and ibv_srq_pingpong, with payload validation."""
+"""The pingpongs of ibverbs-utils, with payload validation."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from runlib import net
 from runlib.case import Skip, expect
 from runlib.pair import Pair
 
-RC, SRQ = "ibv_rc_pingpong", "ibv_srq_pingpong"
+RC, SRQ, UC, UD = (f"ibv_{kind}_pingpong" for kind in ("rc", "srq", "uc", "ud"))
 SIZES = (1, 2, 63, 64, 4095, 4096, 4097, 65536, 1 << 20, 8 << 20)
 MOVED = re.compile(r"^(\d+) bytes in [\d.]+ seconds", re.M)
 
@@ -74,11 +74,28 @@ def matrix():
         yield case("mtu-4096", program, "-c -m 4096", "")
         yield case("few-receives", program, "-c -r 2" if program == RC else "-c -r 20", "")
         yield case("many", program, "-c -n 5000", "")
+    yield from unreliable()
     yield case("new-post-send", RC, "-c -N", "other")
     yield case("new-post-send-events", RC, "-c -N -e", "")
     yield case("1-queue-pair", SRQ, "-c -q 1", "asan tsan")
     yield case("64-queue-pairs", SRQ, "-c -q 64 -r 600", "other")
     yield case("64-queue-pairs-events", SRQ, "-c -q 64 -r 600 -e", "")
+
+
+def unreliable():
+    """UC and UD; a message that is lost ends in a timeout: there must be none."""
+    for program in (UC, UD):
+        yield case("default", program, "", "quick asan tsan other", 1024)
+        yield case("events", program, "-e", "quick asan tsan other", 1024)
+        for size in (1, 1024) if program == UD else SIZES:
+            yield case(f"{size}-bytes", program, "-c", "asan", size)
+            yield case(f"{size}-bytes-events", program, "-c -e", "", size)
+        yield case("loopback", program, "-c", "quick", 1024, path="loopback")
+        yield case("ipv6", program, "-c", "quick asan other", 1024, gid=1)
+        yield case("ipv6-events", program, "-c -e", "", 1024, gid=1)
+        yield case("link-local", program, "-c", "other", 1024, gid=2)
+        yield case("lower-address-connects", program, "-c", "", 1024, path="veth-swapped")
+        yield case("many", program, "-c -n 5000", "", 1024)
 
 
 def run(ctx, case, bed_class, client_bed_class=None):

@@ -49,6 +49,8 @@
 #define UB_HELLO_NS		(5 * 1000000000ull)
 #define UB_MAX_PARKED		4	/* connections waiting for a QP's RTR */
 
+#define UB_TX_BUF_BYTES		(64u << 10)
+#define UB_RX_BUF_BYTES		(64u << 10)
 #define UB_TICK_NS		250000ull
 #define UB_IOV			64
 
@@ -188,6 +190,7 @@ struct ub_conn {
 	bool by_reference;		/* packets may refer to regions' pages */
 	bool no_pipe;			/* could not be had */
 	bool said_all;			/* shut down, waiting for the peer's end */
+	int udp_family;			/* UD: AF_INET6 (for both), or AF_INET */
 	u64 rx_after;			/* polling: do not read again before */
 	u64 tx_after;			/* polling: do not write again before */
 };
@@ -221,6 +224,7 @@ struct ub_listener {
 	u64 resume_at;			/* not accepting until then; 0: accepting */
 	u32 next;			/* where to look for a free number */
 	u32 used;
+	struct ub_qp *ud;		/* whose UDP socket has this port, too */
 	struct ub_qp *qps[UB_QPS_PER_PORT];
 };
 
@@ -320,6 +324,8 @@ int ub_query_device(struct tcpzc_context *ctx, struct ibv_device_attr_ex *attr,
 		    size_t attr_size);
 int ub_query_port(struct tcpzc_context *ctx, uint8_t port,
 		  struct ibv_port_attr *attr);
+/* The port's active MTU. */
+u32 ub_mtu_bytes(struct ub_context *ctx);
 struct tcpzc_pd *ub_alloc_pd(struct tcpzc_context *ctx);
 int ub_dealloc_pd(struct tcpzc_pd *pd);
 struct tcpzc_ah *ub_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr);
@@ -447,6 +453,19 @@ void ub_watch(struct ub_qp *qp);
 /* Send ACKs that are owed, if the socket takes them. Turn held. */
 void ub_flush_acks(struct ub_qp *qp);
 
+/* Where slices of regions lie in this process; returns their length. */
+size_t ub_fill_iov(const struct tz_vec *vec, int n, struct iovec *iov);
+/* The application unmapped memory that is still registered. */
+void ub_fault(const struct tz_vec *vec, int n);
+
+/* ---- ub_ud.c ------------------------------------------------------------ */
+
+/* Open the QP's UDP socket at @port; false with errno. */
+bool ub_ud_open(struct ub_qp *qp, u16 port);
+/* Send, and receive, as far as it goes without waiting. Turn held. */
+void ub_ud_tx(struct ub_qp *qp);
+void ub_ud_rx(struct ub_qp *qp);
+
 /* ---- ub_splice.c -------------------------------------------------------- */
 
 enum ub_io {
@@ -499,8 +518,11 @@ void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events);
 
 /* ---- ub_listen.c -------------------------------------------------------- */
 
-/* A queue pair number on which @qp is reachable; 0 with errno. ctx->lock. */
-u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp);
+/*
+ * A queue pair number on which @qp is reachable; 0 with errno. @ud: by
+ * datagrams; then it gets its socket. ctx->lock.
+ */
+u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp, bool ud);
 void ub_listen_del(struct ub_context *ctx, u32 qpn);
 void ub_listen_close_all(struct ub_context *ctx);
 /* Close connections that are too slow, accept again; returns when to look again, or 0. */

@@ -329,6 +329,15 @@ static void ub_netdev_state(const char *name, bool *up, int *mtu)
 	close(fd);
 }
 
+u32 ub_mtu_bytes(struct ub_context *ctx)
+{
+	bool up;
+	int mtu;
+
+	ub_netdev_state(ctx->base.dev->netdev, &up, &mtu);
+	return 128u << ub_mtu_of(mtu);
+}
+
 /* Width and speed for a line rate, as ib_get_eth_speed() of the kernel. */
 static void ub_link_speed(struct ibv_port_attr *attr, const char *netdev)
 {
@@ -401,9 +410,16 @@ int ub_dealloc_pd(struct tcpzc_pd *pd)
 
 struct tcpzc_ah *ub_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr)
 {
-	struct tcpzc_ah *ah = calloc(1, sizeof(*ah));
+	static const union ibv_gid none;
+	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
+	struct tcpzc_ah *ah;
 
-	(void)pd;
+	/* The range is checked (tcpzc_ah_attr_ok()). */
+	if (!memcmp(&ctx->gids[attr->grh.sgid_index], &none, sizeof(none))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	ah = calloc(1, sizeof(*ah));
 	if (!ah) {
 		errno = ENOMEM;
 		return NULL;

@@ -20,6 +20,7 @@
 #define UB_BACKLOG	1024
 #define UB_LISTEN_PAUSE_NS 100000000ull
 #define UB_ACCEPTS	64	/* per turn */
+#define UB_UD_TRIES	16	/* ports that somebody else may have */
 
 /* ---- pending connections ------------------------------------------------ */
 
@@ -40,9 +41,12 @@ static struct ub_qp *ub_listen_find(struct ub_context *ctx, u32 qpn)
 {
 	struct ub_listener *l;
 
-	list_for_each(&ctx->listeners, l, node)
+	list_for_each(&ctx->listeners, l, node) {
+		struct ub_qp *qp = l->qps[qpn & (UB_QPS_PER_PORT - 1)];
+
 		if (l->port == qpn >> 8)
-			return l->qps[qpn & (UB_QPS_PER_PORT - 1)];
+			return qp == l->ud ? NULL : qp;
+	}
 	return NULL;
 }
 
@@ -254,18 +258,50 @@ err_free:
 	return NULL;
 }
 
-u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp)
+static struct ub_listener *ub_listen_choose(struct ub_context *ctx)
+{
+	struct ub_listener *l;
+
+	list_for_each(&ctx->listeners, l, node)
+		if (l->used < UB_QPS_PER_PORT)
+			return l;
+	return ub_listener_new(ctx);
+}
+
+/*
+ * One for a UD queue pair, which gets the same port for UDP: somebody else may
+ * have it, so that more than one must be tried.
+ */
+static struct ub_listener *ub_listen_choose_ud(struct ub_context *ctx,
+					       struct ub_qp *qp)
+{
+	struct ub_listener *l;
+	int tries;
+
+	list_for_each(&ctx->listeners, l, node)
+		if (l->used < UB_QPS_PER_PORT && !l->ud &&
+		    ub_ud_open(qp, l->port))
+			return l;
+	for (tries = 0; tries < UB_UD_TRIES; tries++) {
+		l = ub_listener_new(ctx);
+		if (!l || ub_ud_open(qp, l->port))
+			return l;
+		if (errno != EADDRINUSE)
+			return NULL;
+	}
+	return NULL;
+}
+
+u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp, bool ud)
 {
 	struct ub_listener *l;
 	u32 i;
 
-	list_for_each(&ctx->listeners, l, node)
-		if (l->used < UB_QPS_PER_PORT)
-			goto found;
-	l = ub_listener_new(ctx);
+	l = ud ? ub_listen_choose_ud(ctx, qp) : ub_listen_choose(ctx);
 	if (!l)
 		return 0;
-found:
+	if (ud)
+		l->ud = qp;
 	/* Numbers are used in turn, so that one is not given out again soon. */
 	for (i = l->next; l->qps[i % UB_QPS_PER_PORT]; i++)
 		;
@@ -283,6 +319,8 @@ void ub_listen_del(struct ub_context *ctx, u32 qpn)
 	list_for_each(&ctx->listeners, l, node) {
 		if (l->port != qpn >> 8)
 			continue;
+		if (l->ud && l->ud == l->qps[qpn & (UB_QPS_PER_PORT - 1)])
+			l->ud = NULL;
 		l->qps[qpn & (UB_QPS_PER_PORT - 1)] = NULL;
 		l->used--;
 		return;

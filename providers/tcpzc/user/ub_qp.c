@@ -9,8 +9,6 @@
 
 #include "ub.h"
 
-#define UB_TX_BUF_BYTES		(64u << 10)
-#define UB_RX_BUF_BYTES		(64u << 10)
 #define UB_COPY_MAX		2048u
 #define UB_ACK_DELAY_NS		50000ull
 #define UB_RNR_STALL_NS		100000ull
@@ -169,6 +167,7 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
 	struct tz_qp_init init = {
 		.ops = &ub_engine_ops,
+		.type = attr->qp_type,
 		.pdn = pd->pdn,
 		.rq_pdn = attr->srq ? tcpzc_pd_inner(attr->srq->pd)->pdn : 0,
 		.has_srq = attr->srq != NULL,
@@ -178,6 +177,7 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 		.rnr_stall_ns = UB_RNR_STALL_NS,
 		.min_retry_ns = ctx->set.min_retry_ns,
 	};
+	bool ud = attr->qp_type == IBV_QPT_UD;
 	struct ub_qp *qp = NULL;
 	int err = ENOMEM;
 
@@ -185,6 +185,8 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 		goto err_out;
 	memset(qp, 0, sizeof(*qp));
 	qp->ctx = ctx;
+	if (ud)
+		init.max_dgram = ub_mtu_bytes(ctx);
 	ub_qp_set_caps(qp, attr);
 	ub_conn_init(qp);
 	err = ub_qp_alloc_mem(qp, &init);
@@ -198,7 +200,7 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 
 	pthread_mutex_lock(&ctx->lock);
 	errno = ENOMEM;
-	init.qpn = ctx->num_qps < UB_MAX_QPS ? ub_listen_add(ctx, qp) : 0;
+	init.qpn = ctx->num_qps < UB_MAX_QPS ? ub_listen_add(ctx, qp, ud) : 0;
 	if (!init.qpn) {
 		err = errno;
 		pthread_mutex_unlock(&ctx->lock);
@@ -208,6 +210,11 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 	ub_qp_set_ibv(qp, pd, attr);
 	ub_qp_link(ctx, qp, attr);
 	pthread_mutex_unlock(&ctx->lock);
+	if (ud) {
+		ub_turn_lock(qp);
+		ub_watch(qp);
+		ub_turn_unlock(qp);
+	}
 	return &qp->base;
 
 err_free:
@@ -231,6 +238,7 @@ static void ub_engine_attr(const struct ub_context *ctx,
 {
 	memset(out, 0, sizeof(*out));
 	out->state = (enum tz_state)attr->qp_state;
+	out->qkey = attr->qkey;
 	out->access = attr->qp_access_flags;
 	out->dest_qpn = attr->dest_qp_num;
 	out->sq_psn = attr->sq_psn;
@@ -312,11 +320,12 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	if (to == TZ_RESET) {
 		ub_flush_acks(qp);
 		ub_conn_part(qp);
-		ub_conn_close(qp);
+		if (!tz_qp_is_ud(&qp->eng))
+			ub_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
 	tz_qp_modify(&qp->eng, &eng_attr, mask, now);
-	if (from == TZ_INIT && to == TZ_RTR)
+	if (from == TZ_INIT && to == TZ_RTR && !tz_qp_is_ud(&qp->eng))
 		ub_conn_start(qp, now);
 	ub_run(qp, now);
 	return 0;

@@ -152,7 +152,7 @@ void ub_watch(struct ub_qp *qp)
 
 /* ---- socket I/O --------------------------------------------------------- */
 
-static size_t ub_fill_iov(const struct tz_vec *vec, int n, struct iovec *iov)
+size_t ub_fill_iov(const struct tz_vec *vec, int n, struct iovec *iov)
 {
 	size_t total = 0;
 	int i;
@@ -170,7 +170,7 @@ static size_t ub_fill_iov(const struct tz_vec *vec, int n, struct iovec *iov)
  * The application unmapped memory that is still registered. The region is of
  * no use any more, to nobody; the engine finds that out by itself.
  */
-static void ub_fault(const struct tz_vec *vec, int n)
+void ub_fault(const struct tz_vec *vec, int n)
 {
 	int i;
 
@@ -333,6 +333,10 @@ static void ub_step_rx(struct ub_qp *qp, u64 now)
 {
 	if (qp->conn.state != UB_CONN_UP || now < qp->conn.rx_after)
 		return;
+	if (tz_qp_is_ud(&qp->eng)) {
+		ub_ud_rx(qp);
+		return;
+	}
 	if (!ub_rx(qp, now))
 		ub_conn_lost(qp, now);
 	qp->conn.rx_after = 0;
@@ -351,6 +355,10 @@ static void ub_read_last_words(struct ub_qp *qp, u64 now)
 
 static void ub_step_tx(struct ub_qp *qp, u64 now)
 {
+	if (tz_qp_is_ud(&qp->eng)) {
+		ub_ud_tx(qp);
+		return;
+	}
 	if (qp->conn.state != UB_CONN_UP || now < qp->conn.tx_after ||
 	    ub_tx(qp, now))
 		return;
