@@ -91,6 +91,8 @@ void tz_req_reset(struct tz_qp *qp);
 bool tz_req_fill(struct tz_qp *qp, u64 now);
 /* The peer has executed all requests before @ack_msn; false: it cannot have. */
 bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now);
+/* Nobody heard what was sent, and nothing of it was acknowledged: once more. */
+void tz_req_unsay(struct tz_qp *qp);
 void tz_req_nak(struct tz_qp *qp, u32 msn, u32 code, u32 arg, u64 now);
 enum tz_verdict tz_req_read_resp(struct tz_qp *qp, u64 now);
 void tz_req_read_resp_end(struct tz_qp *qp, u64 now);
@@ -114,6 +116,8 @@ void tz_req_consume(struct tz_qp *qp, u32 len);
 /* ---- tz_rsp.c ----------------------------------------------------------- */
 
 void tz_rsp_reset(struct tz_qp *qp);
+/* Forget a connection on which nothing was executed. */
+void tz_rsp_unsay(struct tz_qp *qp);
 enum tz_verdict tz_rsp_request(struct tz_qp *qp, u64 now);
 void tz_rsp_request_end(struct tz_qp *qp, u64 now);
 /* The memory of the current message is gone. */

@@ -10,6 +10,7 @@ static void tz_qp_reset(struct tz_qp *qp)
 	qp->conn = TZ_CONN_NONE;
 	qp->closing = false;
 	qp->acquainted = false;
+	qp->stranger = false;
 	qp->draining = false;
 	qp->drain_until = 0;
 	qp->sqd_notify = false;
@@ -161,6 +162,7 @@ void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 	}
 	qp->state = TZ_ERR;
 	qp->closing = true;
+	qp->stranger = false;
 	qp->rx.state = TZ_RX_DEAD;
 	qp->fail_status = status;
 	qp->draining = true;
@@ -197,16 +199,18 @@ void tz_qp_protocol_error(struct tz_qp *qp)
 
 /*
  * A stranger whose first number is wrong has nothing to do with this QP, whose
- * peer may be as innocent as this side: hang up and say nothing.
+ * peer may be as innocent as this side: hang up, say nothing, and wait for the
+ * peer itself.
  */
 void tz_qp_wrong_number(struct tz_qp *qp)
 {
-	if (qp->acquainted) {
+	if (qp->acquainted || qp->rsp.in_msg) {
 		tz_qp_protocol_error(qp);
 		return;
 	}
 	qp->stats.protocol_errors++;
 	qp->closing = true;
+	qp->stranger = true;
 	qp->rx.state = TZ_RX_DEAD;
 	qp->rsp.ack_due = 0;
 	tz_qp_drop_responses(qp);
@@ -222,8 +226,26 @@ void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now)
 	qp->req.progress_ns = now;
 }
 
+/* It was a stranger: all is as it was before he came. */
+static void tz_qp_await_peer(struct tz_qp *qp, u64 now)
+{
+	qp->stranger = false;
+	qp->closing = false;
+	qp->conn = TZ_CONN_NONE;
+	qp->max_pdu = qp->init.max_pdu;
+	tz_tx_reset(qp);
+	tz_rx_reset(qp);
+	tz_rsp_unsay(qp);
+	tz_req_unsay(qp);
+	tz_qp_kick(qp, now);
+}
+
 void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 {
+	if (qp->stranger) {
+		tz_qp_await_peer(qp, now);
+		return;
+	}
 	qp->conn = TZ_CONN_CLOSED;
 	qp->closing = true;
 	qp->rx.state = TZ_RX_DEAD;

@@ -395,6 +395,7 @@ struct tz_qp {
 	u8 fail_status;		/* of the oldest send work request then */
 	u64 drain_until;
 	bool acquainted;	/* the peer's numbers were right at least once */
+	bool stranger;		/* they were wrong: closing, then to wait again */
 	u32 max_pdu;		/* negotiated */
 	struct tz_req req;
 	struct tz_rsp rsp;
@@ -429,7 +430,9 @@ void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
 void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now);
 
 /*
- * The stream has ended, for whatever reason. Silent as long as no request is
+ * The stream has ended, for whatever reason. If tz_qp.conn is TZ_CONN_NONE
+ * afterwards a stranger was hung up on: the QP waits for its peer as before, and
+ * the backend is to accept or make another connection. Otherwise silent as long as no request is
  * waiting for the peer; those that wait, and later ones, end with
  * RETRY_EXC_ERR when the QP's timeout and retries have passed. On UC they
  * complete as if they had been sent.

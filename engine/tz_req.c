@@ -544,6 +544,30 @@ static u64 tz_rnr_ns(u32 code)
 	return (n ? ten_us[n] : 65536ull) * 10000;
 }
 
+/* Everything that is not complete is to be imported and sent again. */
+static void tz_req_rewind(struct tz_qp *qp)
+{
+	struct tz_req *req = &qp->req;
+
+	if (req->next != req->cons)
+		req->next_msn = tz_req_swqe(req, req->cons)->msn;
+	req->next = req->cons;
+	req->answer = req->cons;
+	req->answer_off = 0;
+	req->rd_out = 0;
+	req->cur = false;
+	req->stopped = false;
+	tz_sgl_reset(qp, &req->src);
+	tz_sgl_reset(qp, &req->dst);
+}
+
+void tz_req_unsay(struct tz_qp *qp)
+{
+	tz_req_rewind(qp);
+	qp->req.rnr_until = 0;
+	qp->req.rnr_left = qp->attr.rnr_retry;
+}
+
 /* The peer had no receive for the oldest request: wait, then send again. */
 static void tz_req_rnr(struct tz_qp *qp, u32 timer, u64 now)
 {
@@ -556,15 +580,7 @@ static void tz_req_rnr(struct tz_qp *qp, u32 timer, u64 now)
 	}
 	if (qp->attr.rnr_retry != 7)
 		req->rnr_left--;
-	req->next_msn = tz_req_swqe(req, req->cons)->msn;
-	req->next = req->cons;
-	req->answer = req->cons;
-	req->answer_off = 0;
-	req->rd_out = 0;
-	req->cur = false;
-	req->stopped = false;
-	tz_sgl_reset(qp, &req->src);
-	tz_sgl_reset(qp, &req->dst);
+	tz_req_rewind(qp);
 	req->rnr_until = now + tz_rnr_ns(timer);
 	req->progress_ns = now;
 }

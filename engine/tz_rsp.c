@@ -101,6 +101,22 @@ void tz_rsp_flush(struct tz_qp *qp)
 		tz_rsp_complete(qp, TCPZC_WC_WR_FLUSH_ERR);
 }
 
+void tz_rsp_unsay(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	tz_assert(!rsp->in_msg && !rsp->have_rwqe);
+	tz_sgl_reset(qp, &rsp->dst);
+	rsp->resp_head = rsp->resp_tail;
+	rsp->resp_off = 0;
+	rsp->rd_pending = 0;
+	rsp->acked_msn = rsp->expect_msn;
+	rsp->dropping = false;
+	rsp->ack_due = 0;
+	rsp->stall_until = 0;
+	tz_rsp_want_doorbell(qp, false);
+}
+
 /* ---- refusals ----------------------------------------------------------- */
 
 static void tz_rsp_queue(struct tz_qp *qp, const struct tz_resp *resp)

@@ -351,7 +351,10 @@ static void test_wrap(void **state)
 	numbers_wrap(0);
 }
 
-/* A peer that nothing right came from yet is a stranger: hang up, no more. */
+/*
+ * A peer that nothing right came from yet is a stranger: hang up, no more. What
+ * he was told is told the peer when it comes.
+ */
 static void test_strange_ack(void **state)
 {
 	static const u32 wrong[] = { UNIT_SQ_PSN - 1, UNIT_SQ_PSN + 2,
@@ -370,10 +373,33 @@ static void test_strange_ack(void **state)
 		unit_no_cqe(u);
 		assert_int_equal(u->q.qp.stats.protocol_errors, 1);
 		tz_qp_disconnected(&u->q.qp, u->now);
-		unit_tick(u, 1);
-		unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
+		assert_int_equal(u->q.qp.conn, TZ_CONN_NONE);
+		assert_false(u->q.qp.closing);
+		assert_int_equal(tz_qp_outstanding(&u->q.qp), 0);
+		assert_int_equal(tz_qp_unsent(&u->q.qp), 1);
+		tz_qp_connected(&u->q.qp, TZ_DEFAULT_PDU_BYTES, u->now);
+		unit_expect_pdu(u, &h, TZ_PDU_SEND);
+		assert_int_equal(tz_le32_to_cpu(h.h.msn), UNIT_SQ_PSN);
+		unit_ack(u, UNIT_SQ_PSN + 1);
+		unit_expect(u, false, 1, 0);
 		unit_free(u);
 	}
+}
+
+/* Nobody comes after the stranger: the time counts from the first post. */
+static void test_stranger_and_nobody(void **state)
+{
+	struct unit *u = started();
+
+	unit_post(u, 1, TCPZC_WQE_SEND, 0, 1);
+	unit_expect_pdu(u, &h, TZ_PDU_SEND);
+	unit_ack(u, UNIT_SQ_PSN - 1);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_no_cqe(u);
+	assert_true(tz_qp_deadline(&u->q.qp));
+	unit_tick(u, tz_qp_deadline(&u->q.qp) - u->now);
+	unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
+	unit_free(u);
 }
 
 static void test_wrong_ack(void **state)
@@ -853,6 +879,7 @@ int main(void)
 		cmocka_unit_test(test_sig_all),
 		cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_strange_ack),
+		cmocka_unit_test(test_stranger_and_nobody),
 		cmocka_unit_test(test_wrong_ack),
 		cmocka_unit_test(test_early_ack),
 		cmocka_unit_test(test_rnr_timer),

@@ -279,6 +279,12 @@ static void test_message_number(void **state)
 		assert_int_equal(u->q.qp.state, TZ_RTS);
 		unit_no_cqe(u);
 		unit_silent(u);
+		/* and its peer can still come */
+		tz_qp_disconnected(&u->q.qp, u->now);
+		assert_int_equal(u->q.qp.conn, TZ_CONN_NONE);
+		tz_qp_connected(&u->q.qp, TZ_DEFAULT_PDU_BYTES, u->now);
+		unit_send_pdu(u, PSN, 1, 0, 1, LAST);
+		unit_expect(u, true, 1, 0);
 		unit_free(u);
 		/* from the peer itself it is the end */
 		u = started();

@@ -381,7 +381,53 @@ static void stranger(void)
 	check_bytes(r.v->mem, 64, 0);
 	check_eq(end_query_state(r.v), IBV_QPS_RTR);
 	check_eq(wait_event_ms(r.v, 10), -1);
+	raw_shake(&r);
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	pdu_put(&r, &p);
+	check(pdu_get(&r, &p.h, 5000));
+	check_eq(p.h.h.op, TZ_PDU_ACK);
+	check_bytes(r.v->mem, 64, 0x99);
 	raw_close(&r);
+}
+
+/*
+ * The same with a request of the victim on its way: the stranger sees it, and
+ * acknowledges another. The peer gets it nevertheless.
+ */
+static void stranger_and_request(void)
+{
+	uint8_t data[64];
+	struct raw r;
+	struct pdu p;
+	int dialed;
+
+	for (dialed = 0; dialed < 2; dialed++) {
+		test_context("the victim %s", dialed ? "calls" : "is called");
+		raw_open(&r, &plain, dialed);
+		raw_connect(&r);
+		memset(r.v->mem, 0x33, 64);
+		post_send(r.v, wr_rdma(r.v, IBV_WR_RDMA_WRITE, 1, 0, 64, r.v, 0));
+		check(pdu_get(&r, &p.h, 5000));
+		check(raw_read(r.fd, data, 64, 5000));
+		p = pdu_ack(&r);
+		p.h.h.ack_msn = htole32(r.v->psn + 2);
+		pdu_put(&r, &p);
+		check_msg(raw_closed(r.fd, 5000), "not hung up on");
+		close(r.fd);
+		expect_no_wc(r.v, CQ_SEND, 10);
+		raw_shake(&r);
+		check(pdu_get(&r, &p.h, 5000));
+		check_eq(p.h.h.op, TZ_PDU_WRITE);
+		check_eq(le32toh(p.h.h.msn), r.v->psn);
+		check(raw_read(r.fd, data, 64, 5000));
+		check_bytes(data, 64, 0x33);
+		p = pdu_ack(&r);
+		p.h.h.ack_msn = htole32(r.v->psn + 1);
+		pdu_put(&r, &p);
+		expect_send(r.v, 1, IBV_WC_SUCCESS);
+		check_eq(wait_event_ms(r.v, 0), -1);
+		raw_close(&r);
+	}
 }
 
 /* ---- we are called ------------------------------------------------------ */
@@ -496,6 +542,7 @@ static const struct test_case cases[] = {
 	CASE(eager),
 	CASE(parked_flood),
 	CASE(stranger),
+	CASE(stranger_and_request),
 	CASE_LIMIT(bad_answers, 60),
 	CASE(mute_answer),
 	CASES_END

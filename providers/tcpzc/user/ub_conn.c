@@ -100,11 +100,36 @@ void ub_conn_close(struct ub_qp *qp)
 	c->state = UB_CONN_IDLE;
 }
 
+/* Not this time; again a little later, for as long as the QP exists. */
+static void ub_conn_back_off(struct ub_qp *qp, u64 now)
+{
+	struct ub_conn *c = &qp->conn;
+
+	ub_conn_hang_up(qp);
+	c->backoff_ms = c->backoff_ms ? 2 * c->backoff_ms : UB_BACKOFF_MIN_MS;
+	if (c->backoff_ms > UB_BACKOFF_MAX_MS)
+		c->backoff_ms = UB_BACKOFF_MAX_MS;
+	c->state = UB_CONN_BACKOFF;
+	c->retry_at = now + c->backoff_ms * 1000000ull;
+}
+
 void ub_conn_lost(struct ub_qp *qp, u64 now)
 {
+	struct ub_conn *c = &qp->conn;
+	u32 backoff_ms = c->backoff_ms;
+
 	ub_conn_close(qp);
-	qp->conn.state = UB_CONN_DONE;
+	c->state = UB_CONN_DONE;
 	tz_qp_disconnected(&qp->eng, now);
+	if (qp->eng.conn != TZ_CONN_NONE)
+		return;
+	/* It was not the peer, who may still come, or answer the next time. */
+	if (tz_shake_role(&qp->eng.attr, qp->eng.init.qpn) == TZ_ROLE_ACCEPT) {
+		c->state = UB_CONN_IDLE;
+		return;
+	}
+	c->backoff_ms = backoff_ms;
+	ub_conn_back_off(qp, now);
 }
 
 /*
@@ -287,19 +312,6 @@ static void ub_conn_accept_parked(struct ub_qp *qp, u64 now)
 }
 
 /* ---- dialing ------------------------------------------------------------ */
-
-/* Not this time; again a little later, for as long as the QP exists. */
-static void ub_conn_back_off(struct ub_qp *qp, u64 now)
-{
-	struct ub_conn *c = &qp->conn;
-
-	ub_conn_hang_up(qp);
-	c->backoff_ms = c->backoff_ms ? 2 * c->backoff_ms : UB_BACKOFF_MIN_MS;
-	if (c->backoff_ms > UB_BACKOFF_MAX_MS)
-		c->backoff_ms = UB_BACKOFF_MAX_MS;
-	c->state = UB_CONN_BACKOFF;
-	c->retry_at = now + c->backoff_ms * 1000000ull;
-}
 
 static void ub_conn_dial(struct ub_qp *qp, u64 now)
 {
