@@ -183,10 +183,8 @@ struct tcpzc_context *ub_open(struct tcpzc_device *dev, int cmd_fd)
 
 	ctx = verbs_init_and_alloc_context(&dev->vdev.device, cmd_fd, ctx,
 					   base.vctx, TCPZC_DRIVER_ID);
-	if (!ctx) {
-		close(cmd_fd);
+	if (!ctx)
 		return NULL;
-	}
 	ub_context_init(ctx, dev);
 	err = EINVAL;
 	if (!ub_settings_read(&ctx->set, dev->vdev.device.name))
