@@ -2,11 +2,8 @@
 /*
  * main.c - how libibverbs finds and opens a tcpzc device.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "release.h"
 #include "tcpzc-ids.h"
@@ -81,14 +78,6 @@ static struct verbs_context *tcpzc_alloc_context(struct ibv_device *device,
 	struct tcpzc_device *dev = to_tdev(device);
 	struct tcpzc_context *ctx;
 
-	if (!dev->be) {
-		fprintf(stderr,
-			"tcpzc: %s: this provider has no kernel mode; run the program with tcpzc-run\n",
-			device->name);
-		close(cmd_fd);
-		errno = ENOTSUP;
-		return NULL;
-	}
 	ctx = dev->be->open(dev, cmd_fd);
 	if (!ctx)
 		return NULL;
@@ -108,10 +97,12 @@ static struct verbs_device *tcpzc_alloc_device(struct verbs_sysfs_dev *sysfs)
 	static_assert(sizeof(dev->ibdev_path) == sizeof(sysfs->ibdev_path),
 		      "one maximum for sysfs paths");
 	memcpy(dev->ibdev_path, sysfs->ibdev_path, sizeof(dev->ibdev_path));
-	/* The kernel's devices have no such file; nor a backend, today. */
+	/* The kernel's devices have no such file. */
 	if (ibv_read_sysfs_file(dev->ibdev_path, TCPZC_SYSFS_NETDEV,
 				dev->netdev, sizeof(dev->netdev)) > 0)
 		dev->be = &tcpzc_user_backend;
+	else
+		dev->be = &tcpzc_kernel_backend;
 	return &dev->vdev;
 }
 

@@ -53,9 +53,8 @@ static void tcpzc_attach_qp(struct ibv_qp *ibqp)
 		tcpzc_get(&to_tsrq(ibqp->srq)->users);
 }
 
-/* What libibverbs leaves to providers that do not use ibv_cmd_create_qp(). */
-static void tcpzc_init_ibqp(struct ibv_qp *ibqp, struct ibv_pd *pd,
-			    const struct ibv_qp_init_attr *attr)
+void tcpzc_init_ibqp(struct ibv_qp *ibqp, struct ibv_pd *pd,
+		     const struct ibv_qp_init_attr *attr)
 {
 	ibqp->context = pd->context;
 	ibqp->qp_context = attr->qp_context;
@@ -91,7 +90,7 @@ struct ibv_qp *tcpzc_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 	tcpzc_lock_init(&qp->sq_lock);
 	tcpzc_lock_init(&qp->rq_lock);
 	qp->sq_sig_all = attr->sq_sig_all;
-	tcpzc_init_ibqp(&qp->vqp.qp, pd, attr);
+	qp->vqp.qp.pd = pd;	/* the application's: a parent domain, perhaps */
 	tcpzc_attach_qp(&qp->vqp.qp);
 	tcpzc_get_caps(qp, &attr->cap);
 	return &qp->vqp.qp;

@@ -6,7 +6,7 @@
  * requests into rings, reads completions from rings, and checks what the
  * application asks for. Everything behind the rings is a backend's: the user
  * backend (user/) runs the engine in this process over sockets, the kernel
- * backend talks to tcpzc.ko by uverbs. The provider never asks which.
+ * backend (kernel/) talks to tcpzc.ko by uverbs. The provider never asks which.
  *
  * Lock order: tcpzc_qp.sq_lock, .rq_lock, tcpzc_srq.lock and tcpzc_cq.lock are
  * leaves: no call into a backend is made under one of them, but for resizing,
@@ -171,6 +171,7 @@ struct tcpzc_backend {
 	int (*query_srq)(struct tcpzc_srq *srq, struct ibv_srq_attr *attr);
 	int (*destroy_srq)(struct tcpzc_srq *srq);
 
+	/* Initialises vqp.qp as ibv_cmd_create_qp() does: tcpzc_init_ibqp(). */
 	struct tcpzc_qp *(*create_qp)(struct tcpzc_pd *pd,
 				      struct ibv_qp_init_attr *attr);
 	/*
@@ -199,6 +200,7 @@ struct tcpzc_backend {
 };
 
 extern const struct tcpzc_backend tcpzc_user_backend;
+extern const struct tcpzc_backend tcpzc_kernel_backend;
 
 static inline struct tcpzc_context *to_tctx(struct ibv_context *ctx)
 {
@@ -335,6 +337,9 @@ int tcpzc_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr,
 			struct ibv_recv_wr **bad_wr);
 
 /* qp.c */
+/* For backends that do not call ibv_cmd_create_qp(): what it does besides. */
+void tcpzc_init_ibqp(struct ibv_qp *ibqp, struct ibv_pd *pd,
+		     const struct ibv_qp_init_attr *attr);
 struct ibv_qp *tcpzc_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr);
 int tcpzc_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);
 int tcpzc_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,

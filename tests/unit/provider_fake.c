@@ -273,6 +273,7 @@ static struct tcpzc_qp *fb_create_qp(struct tcpzc_pd *pd,
 		       tcpzc_sq_stride(qp->sq_max_sge, qp->max_inline));
 	fake_ring_init(&qp->rq, cap->max_recv_wr,
 		       tcpzc_rq_stride(qp->rq_max_sge));
+	tcpzc_init_ibqp(&qp->vqp.qp, &pd->ibpd, attr);
 	return qp;
 }
 
@@ -332,35 +333,43 @@ static void fb_ring_srq(struct tcpzc_srq *srq)
 	fake.srq_doorbells++;
 }
 
+#define FAKE_OPS \
+	.open = fb_open, \
+	.close = fb_close, \
+	.query_device = fb_query_device, \
+	.query_port = fb_query_port, \
+	.alloc_pd = fb_alloc_pd, \
+	.dealloc_pd = fb_dealloc_pd, \
+	.reg_mr = fb_reg_mr, \
+	.rereg_mr = fb_rereg_mr, \
+	.dereg_mr = fb_dereg_mr, \
+	.create_ah = fb_create_ah, \
+	.destroy_ah = fb_destroy_ah, \
+	.create_cq = fb_create_cq, \
+	.resize_cq = fb_resize_cq, \
+	.destroy_cq = fb_destroy_cq, \
+	.arm_cq = fb_arm_cq, \
+	.drive_cq = fb_drive_cq, \
+	.create_srq = fb_create_srq, \
+	.modify_srq = fb_modify_srq, \
+	.query_srq = fb_query_srq, \
+	.destroy_srq = fb_destroy_srq, \
+	.create_qp = fb_create_qp, \
+	.modify_qp = fb_modify_qp, \
+	.query_qp = fb_query_qp, \
+	.destroy_qp = fb_destroy_qp, \
+	.ring_sq = fb_ring_sq, \
+	.ring_rq = fb_ring_rq, \
+	.ring_srq = fb_ring_srq
+
 const struct tcpzc_backend tcpzc_user_backend = {
-	.name = "fake",
-	.open = fb_open,
-	.close = fb_close,
-	.query_device = fb_query_device,
-	.query_port = fb_query_port,
-	.alloc_pd = fb_alloc_pd,
-	.dealloc_pd = fb_dealloc_pd,
-	.reg_mr = fb_reg_mr,
-	.rereg_mr = fb_rereg_mr,
-	.dereg_mr = fb_dereg_mr,
-	.create_ah = fb_create_ah,
-	.destroy_ah = fb_destroy_ah,
-	.create_cq = fb_create_cq,
-	.resize_cq = fb_resize_cq,
-	.destroy_cq = fb_destroy_cq,
-	.arm_cq = fb_arm_cq,
-	.drive_cq = fb_drive_cq,
-	.create_srq = fb_create_srq,
-	.modify_srq = fb_modify_srq,
-	.query_srq = fb_query_srq,
-	.destroy_srq = fb_destroy_srq,
-	.create_qp = fb_create_qp,
-	.modify_qp = fb_modify_qp,
-	.query_qp = fb_query_qp,
-	.destroy_qp = fb_destroy_qp,
-	.ring_sq = fb_ring_sq,
-	.ring_rq = fb_ring_rq,
-	.ring_srq = fb_ring_srq,
+	.name = "fake of the user's",
+	FAKE_OPS
+};
+
+const struct tcpzc_backend tcpzc_kernel_backend = {
+	.name = "fake of the kernel's",
+	FAKE_OPS
 };
 
 /* ---- device ------------------------------------------------------------- */

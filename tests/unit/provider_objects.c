@@ -13,13 +13,16 @@
 #define REMOTE_W	IBV_ACCESS_REMOTE_WRITE
 #define LOCAL_W		IBV_ACCESS_LOCAL_WRITE
 
-static void test_kernel_device(void **state)
+static void test_backend(void **state)
 {
 	struct ibv_device *device = fake_kernel_device();
+	struct ibv_context *ctx;
 
-	errno = 0;
-	assert_null(verbs_open_device(device, NULL));
-	assert_int_equal(errno, ENOTSUP);
+	assert_ptr_equal(to_tctx(*state)->be, &tcpzc_user_backend);
+	ctx = verbs_open_device(device, NULL);
+	assert_non_null(ctx);
+	assert_ptr_equal(to_tctx(ctx)->be, &tcpzc_kernel_backend);
+	ibv_close_device(ctx);
 	fake_free_device(device);
 }
 
@@ -373,7 +376,8 @@ static void test_unsupported(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kernel_device),
+		cmocka_unit_test_setup_teardown(test_backend, fake_open,
+						fake_close),
 		cmocka_unit_test_setup_teardown(test_queries, fake_open, fake_close),
 		cmocka_unit_test_setup_teardown(test_pd, fake_open, fake_close),
 		cmocka_unit_test_setup_teardown(test_reg_mr, fake_open, fake_close),

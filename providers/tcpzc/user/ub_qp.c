@@ -133,11 +133,7 @@ static void ub_qp_set_ibv(struct ub_qp *qp, struct tcpzc_pd *pd,
 {
 	struct ibv_qp *ib = &qp->base.vqp.qp;
 
-	ib->context = pd->ibpd.context;
-	ib->pd = &pd->ibpd;
-	ib->send_cq = attr->send_cq;
-	ib->recv_cq = attr->recv_cq;
-	ib->srq = attr->srq;
+	tcpzc_init_ibqp(ib, &pd->ibpd, attr);
 	ib->qp_num = qp->eng.init.qpn;
 	ib->handle = qp->eng.init.qpn;
 }
