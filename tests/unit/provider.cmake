@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 #
-# Tests of the provider proper with a backend that does nothing. Included by
-# tests/CMakeLists.txt; needs cmocka and the target tcpzc_ibverbs.
+# Tests of the provider proper with a backend that does nothing, and of the kernel
+# backend without a kernel. Included by tests/CMakeLists.txt; needs cmocka and the
+# target tcpzc_ibverbs.
 
 set(PROVIDER_TEST_ROOT "${CMAKE_CURRENT_LIST_DIR}/../..")
 file(GLOB PROVIDER_TEST_SOURCES CONFIGURE_DEPENDS
@@ -24,3 +25,22 @@ foreach(NAME objects cq post)
   target_link_libraries(provider_${NAME} PRIVATE provider_fake tcpzc_options)
   add_test(NAME provider_${NAME} COMMAND provider_${NAME})
 endforeach()
+
+# The doorbell's system call is the one thing of the kernel backend that is
+# counted instead.
+file(GLOB KERNEL_BACKEND_SOURCES CONFIGURE_DEPENDS
+  "${PROVIDER_TEST_ROOT}/providers/tcpzc/kernel/*.c")
+list(FILTER KERNEL_BACKEND_SOURCES EXCLUDE REGEX "/kb_door\\.c$")
+add_executable(provider_kernel
+  "${CMAKE_CURRENT_LIST_DIR}/provider_kernel.c"
+  "${CMAKE_CURRENT_LIST_DIR}/provider_kernel_fake.c"
+  ${PROVIDER_TEST_SOURCES} ${KERNEL_BACKEND_SOURCES})
+target_include_directories(provider_kernel PRIVATE
+  "${PROVIDER_TEST_ROOT}/providers/tcpzc"
+  "${PROVIDER_TEST_ROOT}/providers/tcpzc/kernel"
+  "${PROVIDER_TEST_ROOT}/engine"
+  "${PROVIDER_TEST_ROOT}/kernel-driver/include/uapi")
+target_compile_definitions(provider_kernel PRIVATE _GNU_SOURCE)
+target_link_libraries(provider_kernel
+  PRIVATE tcpzc_ibverbs cmocka Threads::Threads tcpzc_options)
+add_test(NAME provider_kernel COMMAND provider_kernel)
