@@ -127,6 +127,7 @@ int ibv_cmd_reg_mr(struct ibv_pd *pd, void *addr, size_t length,
 		   struct ib_uverbs_reg_mr_resp *resp, size_t resp_size)
 {
 	fk.hca_va = hca_va;
+	fk.iova = FK_DRV(cmd, tcpzc_ureq_reg_mr)->iova;
 	vmr->ibv_mr.context = pd->context;
 	return fk_create(&vmr->ibv_mr.handle);
 }
