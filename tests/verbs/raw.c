@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 /* Lower than any number of the victim's, so that we connect. */
-#define LOW_QPN		(1024u << 8 | 9)
+#define LOW_QPN		(TZ_FIRST_USER_PORT << 8 | 9)
+#define LOW_KERNEL_QPN	2u
 #define RAW_PSN		0x100u
 
 /* ---- sockets ------------------------------------------------------------ */
@@ -38,13 +39,21 @@ static int tcp_socket(void)
 	return fd;
 }
 
+/* Where the victim is reachable; the well-known port if it is the kernel's. */
+static uint16_t raw_port(const struct raw *r)
+{
+	uint32_t port = r->v->qpn >> 8;
+
+	return port >= TZ_FIRST_USER_PORT ? port : TZ_WELL_KNOWN_PORT;
+}
+
 int raw_dial(const struct raw *r)
 {
 	struct sockaddr_in6 from, to;
 	int fd = tcp_socket();
 
 	gid_addr(&r->v->gid, 0, &from);
-	gid_addr(&r->v->gid, r->v->qpn >> 8, &to);
+	gid_addr(&r->v->gid, raw_port(r), &to);
 	check_msg(!bind(fd, (struct sockaddr *)&from, sizeof(from)), "bind: %m");
 	check_msg(!connect(fd, (struct sockaddr *)&to, sizeof(to)),
 		  "connect: %m");
@@ -164,7 +173,8 @@ void raw_open(struct raw *r, const struct opts *o, bool dialed)
 	r->v = end_new(o, false, NULL);
 	r->peer = *r->v;
 	r->peer.psn = RAW_PSN;
-	r->peer.qpn = LOW_QPN;
+	r->peer.qpn = r->v->qpn >> 8 >= TZ_FIRST_USER_PORT ? LOW_QPN :
+							     LOW_KERNEL_QPN;
 	if (dialed)
 		raw_listen(r);
 }
