@@ -468,7 +468,7 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 		return -EINVAL;
 	if (mask & IB_QP_STATE)
 		to = (enum tz_state)attr->qp_state;
-	if (!tz_state_modify_ok(from, to, mask))
+	if (!tz_state_modify_ok(qp->eng.init.type, from, to, mask))
 		return -EINVAL;
 	tcpzc_qp_keep_attr(&qp->attr, attr, mask);
 	/* The engine knows the mask only. */
