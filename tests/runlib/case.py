@@ -46,6 +46,7 @@ class Context:
         self.builds = builds
         self.processes = []
         self.paths = []
+        self.at_end = []            # called before what is left behind is looked for
         self.directory = tempfile.mkdtemp(prefix=leftover.DIRECTORY + ".", dir="/tmp")
         self.trees = leftover.Trees()
         os.chmod(self.directory, 0o755)
@@ -77,6 +78,8 @@ class Context:
             if process.poll() is None:
                 found.append("still running: " + " ".join(process.program))
             process.end()
+        for each in self.at_end:
+            each()
         if clean:
             found += leftover.processes(self.holders())
             found += leftover.sockets(self.paths)

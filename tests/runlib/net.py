@@ -15,6 +15,9 @@ import time
 IPV4 = {"server": "198.18.7.1", "client": "198.18.7.2"}
 IPV6 = {"server": "fd74:6370:7a63::1", "client": "fd74:6370:7a63::2"}
 NETDEV = {"server": "tcpzc-a", "client": "tcpzc-b"}
+# Different ones in the two namespaces: the kernel's iWARP device takes an index for
+# an interface of its own.
+IFINDEX = {"server": 101, "client": 102}
 
 # A /dev/shm of its own shows what programs leave there; /sys must show the
 # namespace's interfaces.
@@ -122,8 +125,9 @@ class Path:
                                  for side in table} for table in (IPV4, IPV6))
         server = self.spaces["server"] = Namespace()
         client = self.spaces["client"] = Namespace()
-        client.call("ip", "link", "add", NETDEV["client"], "type", "veth", "peer",
-                    "name", NETDEV["server"], "netns", str(server.pid))
+        client.call("ip", "link", "add", NETDEV["client"], "index", str(IFINDEX["client"]),
+                    "type", "veth", "peer", "name", NETDEV["server"], "index",
+                    str(IFINDEX["server"]), "netns", str(server.pid))
         for side, space in self.spaces.items():
             space.call("ip", "address", "add", self.ipv4[side] + "/30", "dev", NETDEV[side])
             if has_ipv6():
@@ -141,6 +145,16 @@ class Path:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{netdev} does not come up")
             time.sleep(0.01)
+
+    def impair(self, *words):
+        """What tc's netem does to packets, each way: "loss", "1%", "delay", "20ms"."""
+        for side, space in self.spaces.items():
+            space.call("tc", "qdisc", "replace", "dev", self.netdev[side], "root", "netem",
+                       *(words or ("limit", "1000")))
+
+    def mtu(self, size):
+        for side, space in self.spaces.items():
+            space.call("ip", "link", "set", self.netdev[side], "mtu", str(size))
 
     def all(self):
         return set(self.spaces.values())

@@ -18,6 +18,7 @@ vm_module() {
 
 	shift
 	[ "$module" ] || return 0
+	[ -z "$as_is" ] || return 0
 	[ -f "$root/kernel-driver/Makefile" ] || return 0
 	mkdir -p "$tree"
 	(
@@ -90,8 +91,9 @@ vm_provider() {
 
 vm_prepare_uml() {
 	kernel_name=$variant
-	kernel_dir=$("$root/tests/vm/uml-kernel" "$variant")
-	deb_install perftest ibverbs-utils rdmacm-utils iproute2 iperf3 kmod
+	kernel_dir=$("$root/tests/vm/uml-kernel" ${as_is:+--as-is} "$variant")
+	[ "$as_is" ] ||
+		deb_install perftest ibverbs-utils rdmacm-utils iproute2 iperf3 kmod
 	tree=$root/build/vm/${kernel_dir##*/}
 	modules=$kernel_dir/modules
 	vm_module "$tree" make -s ARCH=um KDIR="$kernel_dir" CC="ccache gcc"
@@ -154,9 +156,9 @@ vm_start_uml() {
 vm_prepare_qemu() {
 	local release
 
-	deb_install qemu-system-x86
+	[ "$as_is" ] || deb_install qemu-system-x86
 	kernel_name=$kernel
-	kernel_dir=$("$root/tests/vm/debian-root")
+	kernel_dir=$("$root/tests/vm/debian-root" ${as_is:+--as-is})
 	release=$(awk -v name="$kernel" '$1 == name { print $2 }' "$kernel_dir/kernels")
 	[ -n "$release" ] || die "no such kernel: $kernel (there are:" \
 		"$(cut -d' ' -f1 "$kernel_dir/kernels" | xargs))"

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""What runs inside a machine: tests/vm/guest runs these, each in a machine of its own."""
+
+import dataclasses
+import os
+
+from apps import crash, data, many, perftest, pingpong
+from runlib.bed import Bed
+from runlib.case import Skip, Test, expect
+from runlib.pair import Pair
+
+from . import devices, kernel, trouble
+from .kernel import Kernel, Siw
+
+VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible")
+LONG = 120
+
+
+def needs_module(run):
+    def wrapped(ctx):
+        if not kernel.module():
+            raise Skip("tcpzc.ko has not been built")
+        return run(ctx)
+    return wrapped
+
+
+def case(name, run, limit=60):
+    return Test(name, needs_module(run), limit=limit)
+
+
+# ---- the bed itself, on the kernel's own device
+
+def other_write(ctx):
+    path = ctx.path("veth")
+    Pair(ctx, Siw(ctx), path, "ib_write_bw", ("-d", "tcpzc0", "-F", "-R", "-n", "100")).finish()
+
+
+def impaired(ctx):
+    """Netem does what the tests believe: a round trip takes as long as was said."""
+    path = ctx.path("veth")
+    path.impair("delay", "30ms")
+    process = ctx.finish(path.command("client", "python3", os.path.join(
+        os.path.dirname(__file__), "connect_time.py"), path.ipv4["server"]), 20)
+    expect(process.status == 0, "cannot connect", process)
+    expect(0.06 <= float(process.text()) < 0.5, "not two times 30 ms", process)
+
+
+def bed_tests():
+    return [Test("bed/siw-write", other_write),
+            Test("bed/netem", impaired)]
+
+
+# ---- the same tests as in user mode
+
+def programs():
+    for module, found in ((pingpong, pingpong.matrix()), (perftest, perftest.matrix())):
+        for each in found:
+            yield case(each.name(), lambda ctx, module=module, each=each:
+                       module.run(ctx, each, Kernel), each.limit() + 20)
+
+
+def shared():
+    for name, each in data.CASES.items():
+        yield case(f"data/{name}", lambda ctx, each=each: data.run(ctx, Kernel, *each))
+    for name, each in many.CASES.items():
+        yield case(f"many/{name}", lambda ctx, each=each: many.run(ctx, Kernel, *each), 90)
+    for name, each in crash.cases():
+        yield case(f"killed/{name}", lambda ctx, each=each:
+                   crash.run(ctx, Kernel, *each[:4], False, 3), 90)
+
+
+def verbs(ctx, name):
+    """Both ends on one device, that of lo."""
+    program = os.path.join(ctx.builds.directory(""), "tests", "verbs", "verbs_" + name)
+    if not os.path.exists(program):
+        raise Skip(f"{program} has not been built")
+    path = ctx.path("loopback")
+    bed = Kernel(ctx)
+    bed.prepare(path)
+    process = ctx.finish(bed.command(path, "server", program), 600, name=name)
+    if process.status == 77:
+        raise Skip(process.output().strip().splitlines()[-1])
+    expect(process.status == 0, "fails", process)
+
+
+def verbs_tests():
+    for name in VERBS:
+        yield case(f"verbs/{name}", lambda ctx, name=name: verbs(ctx, name), 620)
+
+
+def mixed():
+    """One side in user mode, under tcpzc-run."""
+    for side, beds in (("server", (Kernel, Bed)), ("client", (Bed, Kernel))):
+        for each in pingpong.matrix():
+            if "quick" in each.tags and each.path != "loopback":
+                yield case(f"kernel-as-{side}/{each.name()}", lambda ctx, each=each, beds=beds:
+                           pingpong.run(ctx, each, *beds))
+
+
+def with_netem():
+    """The payload is checked; the time does not matter."""
+    for name, words in trouble.NETEM.items():
+        for topic in ("4096-bytes-events", "65536-bytes-events", "1048576-bytes-events"):
+            each = next(c for c in pingpong.matrix() if c.name() == f"ibv_rc_pingpong/{topic}")
+            each = dataclasses.replace(each, args=(*each.args[:-1], "30"))
+            yield case(f"netem/{name}/{topic}", lambda ctx, each=each, words=words:
+                       trouble.pingpong(ctx, each, words), LONG)
+
+
+def tests():
+    return [*bed_tests(), *(case(f"devices/{name}", run) for name, run in devices.CASES.items()),
+            *programs(), *shared(), *verbs_tests(), *mixed(), *with_netem(),
+            *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items())]

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""What the kernel and programs show of tcpzc's devices, and how these come and go."""
+
+import json
+import re
+import time
+
+from runlib.case import Fail, expect
+from runlib.pair import Pair
+
+from .kernel import Kernel
+
+
+def opened(ctx, name="veth"):
+    path = ctx.path(name)
+    bed = Kernel(ctx)
+    bed.prepare(path)
+    return path, bed
+
+
+def finished(ctx, bed, path, program, *args):
+    process = ctx.finish(bed.command(path, "server", program, args), 20, name=program)
+    expect(process.status == 0, f"{program} fails", process)
+    return process
+
+
+def ibv_devices(ctx):
+    path, bed = opened(ctx)
+    process = finished(ctx, bed, path, "ibv_devices")
+    names = re.findall(r"^\s*(tcpzc\d+)\s+[0-9a-f]{16}$", process.text(), re.M)
+    expect(sorted(names) == sorted({bed.device(path, side) for side in path.spaces}),
+           "not the two devices", process)
+
+
+def ibv_devinfo(ctx):
+    path, bed = opened(ctx)
+    process = finished(ctx, bed, path, "ibv_devinfo", "-v", "-d", "tcpzc0")
+    for pattern in (r"transport:\s+InfiniBand \(0\)", r"state:\s+PORT_ACTIVE",
+                    r"link_layer:\s+Ethernet", r"node_guid:\s+(?!0000:0000:0000:0000)",
+                    r"phys_state:\s+LINK_UP", r"pkey_tbl_len:\s+[1-9]",
+                    r"atomic_cap:\s+ATOMIC_(HCA|GLOB)",
+                    *(rf"GID\[\s*\d+\]:\s+\S*{re.escape(gid)}\S*, RoCE v2"
+                      for gid in (path.ipv4["server"], path.ipv6["server"]))):
+        expect(re.search(pattern, process.text(), re.M), f"no match for: {pattern}", process)
+
+
+def rdma(space, *args):
+    return json.loads(space.call("rdma", "-j", *args) or "[]")
+
+
+def link_show(ctx):
+    path, bed = opened(ctx)
+    shown = {entry["ifname"]: entry for entry in rdma(path.spaces["server"], "link", "show")}
+    entry = shown[bed.device(path, "server")]
+    expect(entry["state"] == "ACTIVE" and entry["physical_state"] == "LINK_UP" and
+           entry.get("netdev") == path.netdev["server"], f"rdma link show: {entry}")
+
+
+def add_and_delete(ctx):
+    """Again and again; a name that is taken, and a device that is not there."""
+    path = ctx.path("veth")
+    bed = Kernel(ctx)
+    for _ in range(20):
+        bed.add(path, "server")
+        bed.delete(path, "server")
+    name = bed.add(path, "server")
+    for words in (("add", name, "type", "tcpzc", "netdev", path.netdev["server"]),
+                  ("add", "tcpzc-x", "type", "tcpzc", "netdev", "no-such-netdev"),
+                  ("delete", "tcpzc-y")):
+        process = ctx.finish(path.command("server", "rdma", "link", *words), 10)
+        expect(process.status != 0, f"rdma link {' '.join(words)} succeeds", process)
+    bed.delete(path, "server")
+
+
+def loopback(ctx):
+    path, bed = opened(ctx, "loopback")
+    Pair(ctx, bed, path, "ibv_rc_pingpong", ("-d", "tcpzc0", "-g", "0", "-e", "-c")).finish()
+
+
+def running(ctx, bed, path, *args):
+    """ib_write_bw that goes on until it is ended; returns when it has started."""
+    pair = Pair(ctx, bed, path, "ib_write_bw",
+                ("-d", "tcpzc0", "-F", "-D", "30", *args), limit=60)
+    deadline = time.monotonic() + 10
+    while not any(entry.get("state") == "RTS" for entry in
+                  rdma(path.spaces["client"], "resource", "show", "qp")):
+        if time.monotonic() > deadline or pair.client.poll() is not None:
+            raise Fail("no queue pair gets to RTS\n" + pair.describe())
+        time.sleep(0.05)
+    return pair
+
+
+def end(pair):
+    for process in (pair.client, pair.server):
+        process.end()
+
+
+def resources(ctx):
+    path, bed = opened(ctx)
+    pair = running(ctx, bed, path, "-q", "4")
+    for side, space in path.spaces.items():
+        name = bed.device(path, side)
+        for kind, least in (("qp", 4), ("cq", 1), ("mr", 1), ("pd", 1)):
+            mine = [entry for entry in rdma(space, "resource", "show", kind)
+                    if entry["ifname"] == name and entry.get("comm") == "ib_write_bw"]
+            expect(len(mine) >= least, f"rdma resource show {kind} of {name}: {mine}", *pair.all())
+    end(pair)
+
+
+def statistics(ctx):
+    """The counters of a device exist, and some of them count."""
+    path, bed = opened(ctx)
+
+    def values():
+        found = {}
+        for entry in rdma(path.spaces["client"], "statistic", "show"):
+            if entry["ifname"] == bed.device(path, "client"):
+                found = {key: value for key, value in entry.items() if isinstance(value, int)}
+        return found
+
+    before = values()
+    expect(len(before) > 3, f"rdma statistic show: {before}")
+    Pair(ctx, bed, path, "ib_write_bw", ("-d", "tcpzc0", "-F", "-n", "1000")).finish()
+    after = values()
+    expect(sum(after[key] > before[key] for key in before) >= 3,
+           f"few counters have changed: {before}, {after}")
+
+
+CASES = {"ibv_devices": ibv_devices, "ibv_devinfo": ibv_devinfo, "link-show": link_show,
+         "add-and-delete": add_and_delete, "loopback": loopback, "resources": resources,
+         "statistics": statistics}

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""Programs on devices of the kernel, inside one of the machines of scripts/vm."""
+
+import itertools
+import os
+import time
+
+from runlib.bed import Bed
+from runlib.case import Fail
+
+# What scripts/vm has set for our provider; runlib.proc gives it to no program.
+LIBRARIES = ("LD_LIBRARY_PATH", "IBV_DRIVERS")
+OURS = {name: os.environ[name] for name in LIBRARIES if name in os.environ}
+NUMBERS = itertools.count()
+GIDS = 32           # entries of the table that are looked at
+START = 5           # seconds until a device is active
+IPV4, IPV6, LINK_LOCAL = range(3)       # GIDs as user mode has them: tests name these
+
+
+class Kernel(Bed):
+    """`rdma link add`, and the program with our provider. The tests' name for the
+    device, tcpzc0, becomes that of the side's own."""
+
+    title = "kernel mode"
+    kind = "tcpzc"
+
+    def __init__(self, ctx):
+        super().__init__(ctx)
+        self.names = {}             # of devices, by path and side
+        ctx.at_end.append(self.close)
+
+    def close(self):
+        """With a device goes its listening socket."""
+        for (path, side), name in self.names.items():
+            if side in path.spaces and os.path.exists(f"/sys/class/infiniband/{name}"):
+                self.delete(path, side)
+
+    def device(self, path, side):
+        return self.names[path, side]
+
+    @staticmethod
+    def sides(path):
+        return ("server", "client") if len(path.all()) > 1 else ("server",)
+
+    def prepare(self, path):
+        if (path, "server") in self.names:
+            return
+        for side in self.sides(path):
+            self.add(path, side)
+        self.names.setdefault((path, "client"), self.names[path, "server"])
+        for side in self.sides(path):
+            self.await_active(path, side)
+
+    def add(self, path, side):
+        """Names are the machine's, not the namespace's."""
+        name = self.names.setdefault((path, side), f"{self.kind}{next(NUMBERS)}")
+        path.spaces[side].call("rdma", "link", "add", name, "type", self.kind, "netdev",
+                               path.netdev[side])
+        return name
+
+    def delete(self, path, side):
+        path.spaces[side].call("rdma", "link", "delete", self.device(path, side))
+
+    def await_active(self, path, side):
+        deadline = time.monotonic() + START
+        name = self.device(path, side)
+        while "state ACTIVE" not in (shown := path.spaces[side].call("rdma", "link", "show",
+                                                                     name + "/1")):
+            if time.monotonic() > deadline:
+                raise Fail(f"{name} does not become active: {shown}")
+            time.sleep(0.01)
+
+    def gids(self, path, side):
+        """{index: GID as it is written in sysfs} of those in use, of RoCE v2."""
+        base = f"/sys/class/infiniband/{self.device(path, side)}/ports/1"
+        found = {}
+        for index in range(GIDS):
+            gid = read(f"{base}/gids/{index}")
+            if set(gid) - set("0:") and read(f"{base}/gid_attrs/types/{index}") == "RoCE v2":
+                found[index] = gid
+        return found
+
+    def gid_index(self, path, side, which):
+        """Where the device has what is GID 0, 1 or 2 in user mode."""
+        found = self.gids(path, side)
+        for index, gid in sorted(found.items()):
+            mapped = gid.startswith("0000:0000:0000:0000:0000:ffff:")
+            local = gid.startswith("fe80:")
+            if which == (IPV4 if mapped else LINK_LOCAL if local else IPV6):
+                return index
+        raise Fail(f"{self.device(path, side)} has no GID of kind {which}: {found}")
+
+    def environment(self):
+        return OURS
+
+    def arguments(self, path, side, args):
+        words = []
+        for word in map(str, args):
+            if words and words[-1] in ("-g", "-x"):
+                word = str(self.gid_index(path, side, int(word)))
+            words.append(self.device(path, side) if word == "tcpzc0" else word)
+        return words
+
+    def command(self, path, side, program, args=(), env=None):
+        env = {**self.environment(), **(env or {})}
+        return path.command(side, "env", *(f"{name}={value}" for name, value in env.items()
+                                           if value is not None),
+                            program, *self.arguments(path, side, args))
+
+
+class Other(Kernel):
+    """The kernel's own software devices, with the distribution's libraries."""
+
+    def environment(self):
+        return {}
+
+
+class Siw(Other):
+    """Its connections are made by rdma_cm only (perftest's -R)."""
+    title = kind = "siw"
+
+
+def module():
+    """Whether tcpzc.ko is loaded."""
+    return os.path.exists("/sys/module/tcpzc")
+
+
+def read(path):
+    """The content, less white space at its end; "" of what cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().rstrip()
+    except OSError:
+        return ""
