@@ -68,11 +68,11 @@ static inline struct ib_umem *tcpzc_umem_get(struct ib_device *dev, u64 addr,
 #define TCPZC_DMAH		NULL
 #endif
 
-/* The name of the operation that creates a process's CQ. */
+/* The operations that create CQs, of the kernel's users and of processes. */
 #ifdef TCPZC_HAS_CREATE_USER_CQ
-#define create_tcpzc_cq		create_user_cq
+#define TCPZC_CREATE_CQ(fn)	.create_cq = (fn), .create_user_cq = (fn)
 #else
-#define create_tcpzc_cq		create_cq
+#define TCPZC_CREATE_CQ(fn)	.create_cq = (fn)
 #endif
 
 /* Likewise, to resize it; and the type of its second parameter. */

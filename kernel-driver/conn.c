@@ -56,7 +56,7 @@ bool tcpzc_peer_gid(struct socket *sock, u8 gid[16])
 }
 
 /* The port at which a queue pair of that number is reachable. */
-static u16 tcpzc_qpn_port(u32 qpn)
+u16 tcpzc_qpn_port(u32 qpn)
 {
 	return qpn >> 8 >= 1024 ? qpn >> 8 : tcpzc_port;
 }

@@ -85,6 +85,7 @@ int tcpzc_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 		return -EINVAL;
 	cq->dev = to_tdev(ibcq->device);
 	spin_lock_init(&cq->lock);
+	spin_lock_init(&cq->poll_lock);
 	cq->ring = tcpzc_uring_alloc(udata, tcpzc_cq_depth(attr->cqe),
 				     sizeof(struct tcpzc_cqe));
 	if (IS_ERR(cq->ring))
@@ -169,25 +170,23 @@ err_free:
 
 /* ---- for users in the kernel -------------------------------------------- */
 
-int tcpzc_poll_cq(struct ib_cq *ibcq, int num, struct ib_wc *wc)
-{
-	return -EOPNOTSUPP;
-}
-
-/* Applications do this themselves. */
+/* Applications do this themselves, and poll. */
 int tcpzc_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags)
 {
 	struct tcpzc_cq *cq = to_tcq(ibcq);
 	u32 arm = (flags & IB_CQ_SOLICITED_MASK) == IB_CQ_SOLICITED ?
 			  TCPZC_ARM_SOLICITED : TCPZC_ARM_ANY;
+	struct tcpzc_ring_hdr *hdr;
+	unsigned long irq;
 	int missed = 0;
 
-	spin_lock_bh(&cq->lock);
+	spin_lock_irqsave(&cq->poll_lock, irq);
+	hdr = cq->ring->hdr;
 	/* A weaker request does not take back a stronger one. */
-	if (READ_ONCE(cq->ring->hdr->arm) != TCPZC_ARM_ANY)
-		WRITE_ONCE(cq->ring->hdr->arm, arm);
+	if (READ_ONCE(hdr->arm) != TCPZC_ARM_ANY)
+		xchg(&hdr->arm, arm);	/* a full barrier, see enum tcpzc_arm */
 	if (flags & IB_CQ_REPORT_MISSED_EVENTS)
-		missed = cq->prod != READ_ONCE(cq->ring->hdr->cons);
-	spin_unlock_bh(&cq->lock);
+		missed = READ_ONCE(hdr->prod) != READ_ONCE(hdr->cons);
+	spin_unlock_irqrestore(&cq->poll_lock, irq);
 	return missed;
 }

@@ -337,8 +337,8 @@ static void tcpzc_io_finish(struct tcpzc_qp *qp, u64 now)
 	}
 }
 
-/* qp->lock is held: what follows from a visit to the engine. */
-static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
+/* The connection's part of tcpzc_settle(). */
+static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
@@ -352,6 +352,15 @@ static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
 	}
 	if (!tz_qp_outstanding(&qp->eng))
 		c->by_reference = false;
+}
+
+/* qp->lock is held: what follows from a visit to the engine. */
+static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
+{
+	if (!tz_qp_is_ud(&qp->eng))
+		tcpzc_settle_conn(qp, now);
+	else if (tz_ud_tx_pending(&qp->eng))
+		queue_work(tcpzc_wq, &qp->ud_work);
 	if (!tcpzc_sq_settle(qp, now) || qp->rx_again)
 		queue_work(system_bh_wq, &qp->bh_work);
 	tcpzc_arm_timer(qp);
@@ -631,11 +640,15 @@ int tcpzc_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 {
 	struct tcpzc_qp *qp = to_tqp(ibqp);
 
+	if (qp->kernel)
+		return tcpzc_kpost_send(qp, wr, bad_wr);
 	if (wr) {
 		*bad_wr = wr;
-		return -EINVAL;	/* user space posts to its ring */
+		return -EINVAL;	/* applications post to their ring */
 	}
 	tcpzc_count(qp->dev, TCPZC_CNT_DOORBELLS, 1);
+	if (tz_qp_is_ud(&qp->eng))
+		tcpzc_ud_send(qp);
 	tcpzc_io_run(qp);
 	return 0;
 }
@@ -643,12 +656,16 @@ int tcpzc_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 int tcpzc_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
 		    const struct ib_recv_wr **bad_wr)
 {
+	struct tcpzc_qp *qp = to_tqp(ibqp);
+
+	if (qp->kernel)
+		return tcpzc_kpost_recv(qp, wr, bad_wr);
 	if (wr) {
 		*bad_wr = wr;
 		return -EINVAL;
 	}
-	tcpzc_count(to_tqp(ibqp)->dev, TCPZC_CNT_DOORBELLS, 1);
-	tcpzc_io_run(to_tqp(ibqp));
+	tcpzc_count(qp->dev, TCPZC_CNT_DOORBELLS, 1);
+	tcpzc_io_run(qp);
 	return 0;
 }
 

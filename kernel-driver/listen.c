@@ -33,6 +33,8 @@ struct tcpzc_pending {
 
 static unsigned int tcpzc_net_id;
 
+const int tcpzc_families[TCPZC_FAMILIES] = { AF_INET, AF_INET6 };
+
 /* ---- pending connections ------------------------------------------------ */
 
 static void tcpzc_pending_free(struct tcpzc_pending *p)
@@ -88,14 +90,13 @@ static void tcpzc_pending_expire(struct tcpzc_net *tnet, u32 max)
 	}
 }
 
-/* The device that has @gid, with a reference. */
-static struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid)
+struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid)
 {
 	const struct ib_gid_attr *attr;
-	struct tcpzc_dev *dev;
+	struct tcpzc_dev *dev, *found = NULL;
 
-	lockdep_assert_held(&tnet->lock);
-	list_for_each_entry(dev, &tnet->devs, net_node) {
+	rcu_read_lock();
+	list_for_each_entry_rcu(dev, &tnet->devs, net_node) {
 		/* Not while it is being registered, or after that. */
 		if (!ib_device_try_get(&dev->ib))
 			continue;
@@ -103,27 +104,31 @@ static struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid)
 				     IB_GID_TYPE_ROCE_UDP_ENCAP, NULL);
 		if (!IS_ERR(attr)) {
 			rdma_put_gid_attr(attr);
-			return dev;
+			found = dev;
+			break;
 		}
 		ib_device_put(&dev->ib);
 	}
-	return NULL;
+	rcu_read_unlock();
+	return found;
 }
 
 /* The queue pair that a hello is for, with a reference. */
 static struct tcpzc_qp *tcpzc_pending_qp(struct tcpzc_net *tnet,
 					 const struct tz_hello *hello)
 {
-	struct tcpzc_qp *qp = NULL;
 	struct tcpzc_dev *dev;
+	struct tcpzc_qp *qp;
 
-	mutex_lock(&tnet->lock);
 	dev = tcpzc_dev_of_gid(tnet, hello->dst_gid);
-	if (dev) {
-		qp = tcpzc_qp_get(dev, le32_to_cpu(hello->dst_qpn));
-		ib_device_put(&dev->ib);
+	if (!dev)
+		return NULL;
+	qp = tcpzc_qp_get(dev, le32_to_cpu(hello->dst_qpn));
+	ib_device_put(&dev->ib);
+	if (qp && tz_qp_is_ud(&qp->eng)) {
+		tcpzc_qp_put(qp);
+		qp = NULL;
 	}
-	mutex_unlock(&tnet->lock);
 	return qp;
 }
 
@@ -346,20 +351,33 @@ static void tcpzc_listeners_close(struct tcpzc_net *tnet)
 /* A kernel without IPv6 listens on IPv4 only. */
 static int tcpzc_listeners_open(struct tcpzc_net *tnet)
 {
-	static const int family[TCPZC_FAMILIES] = { AF_INET, AF_INET6 };
 	int i;
 
 	for (i = 0; i < TCPZC_FAMILIES; i++) {
-		struct socket *sock = tcpzc_listener_new(tnet, family[i]);
+		struct socket *sock = tcpzc_listener_new(tnet, tcpzc_families[i]);
 
 		if (!IS_ERR(sock)) {
 			tnet->listener[i] = sock;
-		} else if (family[i] == AF_INET || PTR_ERR(sock) != -EAFNOSUPPORT) {
+		} else if (tcpzc_families[i] == AF_INET ||
+			   PTR_ERR(sock) != -EAFNOSUPPORT) {
 			tcpzc_listeners_close(tnet);
 			return PTR_ERR(sock);
 		}
 	}
 	return 0;
+}
+
+/* TCP and UDP. */
+static int tcpzc_ports_open(struct tcpzc_net *tnet)
+{
+	int rc = tcpzc_listeners_open(tnet);
+
+	if (rc)
+		return rc;
+	rc = tcpzc_udp_open(tnet);
+	if (rc)
+		tcpzc_listeners_close(tnet);
+	return rc;
 }
 
 /* ---- devices ------------------------------------------------------------ */
@@ -371,11 +389,11 @@ int tcpzc_listen_add(struct tcpzc_dev *dev)
 
 	mutex_lock(&tnet->lock);
 	if (list_empty(&tnet->devs))
-		rc = tcpzc_listeners_open(tnet);
+		rc = tcpzc_ports_open(tnet);
 	if (!rc) {
 		dev->tnet = tnet;
 		tnet->num_devs++;
-		list_add_tail(&dev->net_node, &tnet->devs);
+		list_add_tail_rcu(&dev->net_node, &tnet->devs);
 	}
 	mutex_unlock(&tnet->lock);
 	return rc;
@@ -398,11 +416,15 @@ void tcpzc_listen_del(struct tcpzc_dev *dev)
 	bool last;
 
 	mutex_lock(&tnet->lock);
-	list_del(&dev->net_node);
+	list_del_rcu(&dev->net_node);
 	last = list_empty(&tnet->devs);
-	if (last)
+	if (last) {
 		tcpzc_listeners_close(tnet);
+		tcpzc_udp_close(tnet);
+	}
 	mutex_unlock(&tnet->lock);
+	/* Of tcpzc_dev_of_gid(). */
+	synchronize_rcu();
 	if (last)
 		tcpzc_net_stop(tnet);
 	mutex_lock(&tnet->lock);

@@ -109,7 +109,7 @@ static const struct ib_device_ops tcpzc_device_ops = {
 	.alloc_pd = tcpzc_alloc_pd,
 	.alloc_ucontext = tcpzc_alloc_ucontext,
 	.create_ah = tcpzc_create_ah,
-	.create_tcpzc_cq = tcpzc_create_cq,
+	TCPZC_CREATE_CQ(tcpzc_create_cq),
 	.create_qp = tcpzc_create_qp,
 	.create_srq = tcpzc_create_srq,
 	.create_user_ah = tcpzc_create_ah,
@@ -123,6 +123,7 @@ static const struct ib_device_ops tcpzc_device_ops = {
 	.destroy_srq = tcpzc_destroy_srq,
 	.disassociate_ucontext = tcpzc_disassociate_ucontext,
 	.get_dev_fw_str = tcpzc_get_fw_str,
+	.get_dma_mr = tcpzc_get_dma_mr,
 	.get_link_layer = tcpzc_link_layer,
 	.get_port_immutable = tcpzc_port_immutable,
 	.mmap = tcpzc_mmap,
@@ -194,6 +195,7 @@ static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
 	dev->next_qpn = get_random_u32_inclusive(TCPZC_MIN_QPN, TCPZC_MAX_QPN);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC);
 	get_random_bytes(&dev->secret, sizeof(dev->secret));
+	tcpzc_dma_mr_init(dev);
 	ida_init(&dev->pdns);
 	spin_lock_init(&dev->gone_lock);
 	dev->port_state = tcpzc_port_state(netdev);

@@ -83,9 +83,14 @@ void *tcpzc_mr_run(const struct tcpzc_mr *mr, u64 off, u32 len, u32 *run)
 	const struct tcpzc_blocks *b = &mr->blocks;
 	u64 at = b->first + off, size = 1ull << b->shift;
 	u64 i = at >> b->shift, in = at & (size - 1);
-	u8 *addr = b->addr[i];
 	u64 have = size - in;
+	u8 *addr;
 
+	if (!b->num) {			/* tcpzc_dev.dma_mr */
+		*run = len;
+		return (void *)(unsigned long)off;
+	}
+	addr = b->addr[i];
 	for (; have < len && b->addr[i + 1] == b->addr[i] + size; i++)
 		have += size;
 	*run = min_t(u64, have, len);
@@ -111,10 +116,13 @@ u32 tcpzc_mr_bvec(const struct tcpzc_mr *mr, u64 off, u32 len,
 
 struct tz_mr *tcpzc_mr_find(struct tz_qp *eng, u32 key)
 {
-	struct tcpzc_dev *dev = tcpzc_qp_of(eng)->dev;
+	struct tcpzc_qp *qp = tcpzc_qp_of(eng);
+	struct tcpzc_dev *dev = qp->dev;
 	struct tcpzc_mr *mr;
 	bool ok;
 
+	if (qp->kernel && key == dev->ib.local_dma_lkey)
+		return &dev->dma_mr.tz;
 	rcu_read_lock();
 	mr = xa_load(&dev->mrs, tz_key_decode(&dev->secret, key) &
 				TZ_KEY_INDEX_MASK);
@@ -193,6 +201,23 @@ u64 tcpzc_mr_atomic(struct tz_mr *tz, u64 off, enum tz_atomic_kind kind,
 	return cmpxchg(p, compare_add, swap);
 }
 
+/*
+ * Users in the kernel name memory by its address there, which is what the DMA
+ * addresses of a device without DMA are. Peers have no right to any of it.
+ */
+void tcpzc_dma_mr_init(struct tcpzc_dev *dev)
+{
+	struct tcpzc_mr *mr = &dev->dma_mr;
+
+	mr->dev = dev;
+	mr->tz.len = U64_MAX;
+	mr->tz.access = TZ_ACCESS_LOCAL_WRITE;
+	/* The last index, which no other region gets. */
+	mr->tz.key = tz_key_encode(&dev->secret, U32_MAX);
+	refcount_set(&mr->refs, 1);
+	dev->ib.local_dma_lkey = mr->tz.key;
+}
+
 /* ---- table and keys ----------------------------------------------------- */
 
 /*
@@ -206,7 +231,7 @@ static int tcpzc_mr_reserve(struct tcpzc_dev *dev, u32 *num)
 
 	xa_lock(&dev->mrs);
 	rc = __xa_alloc_cyclic(&dev->mrs, &idx, NULL,
-			       XA_LIMIT(0, TCPZC_MAX_MR - 1), &dev->next_mr,
+			       XA_LIMIT(0, TCPZC_MAX_MR - 2), &dev->next_mr,
 			       GFP_KERNEL);
 	if (rc == 1)
 		dev->mr_gen++;
@@ -374,6 +399,37 @@ err_pin:
 err_free:
 	kfree(mr);
 	return ERR_PTR(rc);
+}
+
+/*
+ * All memory, for users in the kernel that want a key of their own for it. The
+ * device has local_dma_lkey as well, which ib_core prefers.
+ */
+struct ib_mr *tcpzc_get_dma_mr(struct ib_pd *ibpd, int access)
+{
+	struct tcpzc_mr_range r = { .len = U64_MAX, .access = access };
+	struct tcpzc_dev *dev = to_tdev(ibpd->device);
+	struct tcpzc_mr *mr;
+	u32 num;
+	int rc;
+
+	rc = tcpzc_mr_check_access(&r.access);
+	if (rc)
+		return ERR_PTR(rc);
+	mr = kzalloc(sizeof(*mr), GFP_KERNEL);
+	if (!mr)
+		return ERR_PTR(-ENOMEM);
+	rc = tcpzc_mr_reserve(dev, &num);
+	if (rc) {
+		kfree(mr);
+		return ERR_PTR(rc);
+	}
+	mr->dev = dev;
+	refcount_set(&mr->refs, 1);
+	tcpzc_mr_set(mr, &r, ibpd);
+	tcpzc_mr_set_num(mr, num);
+	tcpzc_mr_publish(mr);
+	return &mr->ib;
 }
 
 struct ib_mr *tcpzc_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 len,

@@ -62,16 +62,24 @@ const struct tz_ops tcpzc_engine_ops = {
 
 /* ---- table -------------------------------------------------------------- */
 
-static int tcpzc_qpn_reserve(struct tcpzc_dev *dev, u32 *qpn)
+static int tcpzc_qpn_reserve(struct tcpzc_dev *dev, enum ib_qp_type type,
+			     u32 *qpn)
 {
 	int rc;
 
+	if (type == IB_QPT_GSI) {
+		*qpn = TZ_GSI_QPN;
+		rc = xa_reserve_irq(&dev->qps, TZ_GSI_QPN, GFP_KERNEL);
+		if (!rc)
+			atomic_inc(&dev->num_qps);
+		return rc;
+	}
 	if (atomic_inc_return(&dev->num_qps) > TCPZC_MAX_QP) {
 		rc = -ENOMEM;
 	} else {
-		rc = xa_alloc_cyclic(&dev->qps, qpn, NULL,
-				     XA_LIMIT(TCPZC_MIN_QPN, TCPZC_MAX_QPN),
-				     &dev->next_qpn, GFP_KERNEL);
+		rc = xa_alloc_cyclic_irq(&dev->qps, qpn, NULL,
+					 XA_LIMIT(TCPZC_MIN_QPN, TCPZC_MAX_QPN),
+					 &dev->next_qpn, GFP_KERNEL);
 		if (rc == -EBUSY)
 			rc = -ENOMEM;
 	}
@@ -84,7 +92,7 @@ static void tcpzc_qpn_release(struct tcpzc_dev *dev, u32 qpn)
 {
 	/* Nobody is within tcpzc_qp_barrier() or a sum of statistics. */
 	down_write(&dev->qps_sem);
-	xa_erase(&dev->qps, qpn);
+	xa_erase_irq(&dev->qps, qpn);
 	up_write(&dev->qps_sem);
 	atomic_dec(&dev->num_qps);
 }
@@ -92,12 +100,13 @@ static void tcpzc_qpn_release(struct tcpzc_dev *dev, u32 qpn)
 struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn)
 {
 	struct tcpzc_qp *qp;
+	unsigned long flags;
 
-	xa_lock(&dev->qps);
+	xa_lock_irqsave(&dev->qps, flags);
 	qp = xa_load(&dev->qps, qpn);
 	if (qp && !refcount_inc_not_zero(&qp->refs))
 		qp = NULL;	/* it is being destroyed */
-	xa_unlock(&dev->qps);
+	xa_unlock_irqrestore(&dev->qps, flags);
 	return qp;
 }
 
@@ -122,11 +131,28 @@ void tcpzc_qp_barrier(struct tcpzc_dev *dev)
 
 /* ---- create ------------------------------------------------------------- */
 
-static int tcpzc_qp_check_init(const struct ib_qp_init_attr *attr)
+/* The engine's type of an IB type; 0: not supported. */
+static u32 tcpzc_qp_type(enum ib_qp_type type, bool kernel)
+{
+	switch (type) {
+	case IB_QPT_RC:
+		return TZ_QPT_RC;
+	case IB_QPT_UC:
+		return TZ_QPT_UC;
+	case IB_QPT_UD:
+		return TZ_QPT_UD;
+	case IB_QPT_GSI:
+		return kernel ? TZ_QPT_UD : 0;
+	default:
+		return 0;
+	}
+}
+
+static int tcpzc_qp_check_init(const struct ib_qp_init_attr *attr, bool kernel)
 {
 	const struct ib_qp_cap *cap = &attr->cap;
 
-	if (attr->qp_type != IB_QPT_RC || attr->create_flags)
+	if (!tcpzc_qp_type(attr->qp_type, kernel) || attr->create_flags)
 		return -EOPNOTSUPP;
 	if (!attr->send_cq || !attr->recv_cq)
 		return -EINVAL;
@@ -185,6 +211,7 @@ static int tcpzc_qp_alloc_bufs(struct tcpzc_qp *qp, struct tz_qp_init *init)
 
 static void tcpzc_qp_free_mem(struct tcpzc_qp *qp)
 {
+	tcpzc_ud_exit(qp);
 	kvfree(qp->bufs);
 	tcpzc_uring_free(qp->rq);
 	tcpzc_uring_free(qp->sq);
@@ -219,6 +246,8 @@ static int tcpzc_qp_respond(const struct tcpzc_qp *qp, struct ib_udata *udata)
 
 static void tcpzc_qp_init(struct tcpzc_qp *qp, const struct tz_qp_init *init)
 {
+	spin_lock_init(&qp->ksq_lock);
+	spin_lock_init(&qp->krq_lock);
 	refcount_set(&qp->refs, 1);
 	init_completion(&qp->released);
 	mutex_init(&qp->mutex);
@@ -254,6 +283,7 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 	struct tcpzc_qp *qp = to_tqp(ibqp);
 	struct tz_qp_init init = {
 		.ops = &tcpzc_engine_ops,
+		.type = tcpzc_qp_type(attr->qp_type, !udata),
 		.pdn = to_tpd(ibqp->pd)->pdn,
 		.rq_pdn = attr->srq ? to_tpd(attr->srq->pd)->pdn : 0,
 		.has_srq = attr->srq,
@@ -265,19 +295,22 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 	};
 	int rc;
 
-	rc = tcpzc_qp_check_init(attr);
+	rc = tcpzc_qp_check_init(attr, !udata);
 	if (rc)
 		return rc;
 	qp->dev = dev;
+	qp->kernel = !udata;
 	qp->send_cq = to_tcq(attr->send_cq);
 	qp->recv_cq = to_tcq(attr->recv_cq);
 	qp->srq = attr->srq ? to_tsrq(attr->srq) : NULL;
 	rc = tcpzc_qp_alloc_rings(qp, &init, attr, udata);
 	if (!rc)
 		rc = tcpzc_qp_alloc_bufs(qp, &init);
+	if (!rc)
+		rc = tcpzc_ud_init(qp, init.type);
 	if (rc)
 		goto err_mem;
-	rc = tcpzc_qpn_reserve(dev, &init.qpn);
+	rc = tcpzc_qpn_reserve(dev, attr->qp_type, &init.qpn);
 	if (rc)
 		goto err_mem;
 	tcpzc_qp_init(qp, &init);
@@ -287,7 +320,7 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 		goto err_qpn;
 	tcpzc_qp_get_caps(qp, &attr->cap);
 	tcpzc_qp_link_srq(qp);
-	xa_store(&dev->qps, init.qpn, qp, GFP_KERNEL);	/* is reserved */
+	xa_store_irq(&dev->qps, init.qpn, qp, GFP_KERNEL); /* is reserved */
 	return 0;
 
 err_qpn:
@@ -305,7 +338,7 @@ err_mem:
 	 IB_QP_PATH_MTU | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY | \
 	 IB_QP_RQ_PSN | IB_QP_MAX_QP_RD_ATOMIC | IB_QP_MIN_RNR_TIMER | \
 	 IB_QP_SQ_PSN | IB_QP_MAX_DEST_RD_ATOMIC | IB_QP_PATH_MIG_STATE | \
-	 IB_QP_DEST_QPN)
+	 IB_QP_DEST_QPN | IB_QP_QKEY)
 
 /* Alternate paths and rate limits: TCP's business, or nobody's. */
 #define TCPZC_QP_UNSUPPORTED \
@@ -398,6 +431,7 @@ static void tcpzc_qp_engine_attr(const struct ib_qp_attr *attr, int mask,
 	memset(out, 0, sizeof(*out));
 	out->access = attr->qp_access_flags;
 	out->dest_qpn = attr->dest_qp_num;
+	out->qkey = attr->qkey;
 	out->sq_psn = attr->sq_psn & TCPZC_MAX_24BIT;
 	out->rq_psn = attr->rq_psn & TCPZC_MAX_24BIT;
 	if (mask & IB_QP_AV) {
@@ -422,6 +456,8 @@ static void tcpzc_qp_keep_attr(struct ib_qp_attr *kept,
 		kept->pkey_index = attr->pkey_index;
 	if (mask & IB_QP_PORT)
 		kept->port_num = attr->port_num;
+	if (mask & IB_QP_QKEY)
+		kept->qkey = attr->qkey;
 	if (mask & IB_QP_AV) {
 		kept->ah_attr = attr->ah_attr;
 		kept->ah_attr.grh.sgid_attr = NULL;	/* ib_core's */
@@ -463,6 +499,9 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 	struct tz_qp_attr eng_attr;
 
 	lockdep_assert_held(&qp->mutex);
+	/* The GSI is a UD queue pair but for this (IB 11.2.5.2). */
+	if (qp->ib.qp_type == IB_QPT_GSI && from == TZ_RESET)
+		mask |= IB_QP_PORT;
 	if ((mask & IB_QP_CUR_STATE) &&
 	    (enum tz_state)attr->cur_qp_state != from)
 		return -EINVAL;
@@ -482,7 +521,7 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
 	tcpzc_engine_modify(qp, &eng_attr, mask);
-	if (from == TZ_INIT && to == TZ_RTR)
+	if (from == TZ_INIT && to == TZ_RTR && !tz_qp_is_ud(&qp->eng))
 		tcpzc_conn_start(qp);
 	else
 		tcpzc_io_run(qp);
@@ -566,6 +605,7 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 	mutex_unlock(&qp->mutex);
 	tcpzc_io_exit(qp);
 	tcpzc_conn_exit(qp);
+	tcpzc_ud_stop(qp);
 
 	tcpzc_engine_modify(qp, &reset, TZ_QP_STATE);
 	tcpzc_qp_keep_stats(qp);

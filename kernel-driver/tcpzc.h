@@ -11,6 +11,9 @@
  *   io.c	data path: sockets' callbacks, receiving, sending, doorbells
  *   conn.c	a queue pair's connection: dialing, hand-shake, the end
  *   listen.c	the well-known port: listeners, connections without their hello
+ *   linger.c	sockets that have said all
+ *   ud.c	datagrams: the well-known UDP port, UD queue pairs, the GSI
+ *   kverbs.c	posting and polling for users in the kernel
  *
  * Who does the work. Received data is placed by the socket's data_ready
  * callback, in the softirq that brought it: no thread is woken. Sending is
@@ -53,6 +56,7 @@
 #include "tz_key.h"
 #include "tz_qp.h"
 #include "tz_shake.h"
+#include "tz_ud.h"
 #include <rdma/tcpzc-abi.h>
 
 #define TCPZC_DRIVER_ID		0x747a
@@ -93,6 +97,7 @@ enum tcpzc_counter {
 	TCPZC_CNT_HELLOS_GARBAGE,
 	TCPZC_CNT_HELLOS_EXPIRED,
 	TCPZC_CNT_CQ_OVERRUNS,
+	TCPZC_CNT_UD_STRAY,		/* datagrams for no queue pair */
 	TCPZC_COUNTERS
 };
 
@@ -100,30 +105,7 @@ struct tcpzc_pcpu {
 	u64 cnt[TCPZC_COUNTERS];
 };
 
-struct tcpzc_dev {
-	struct ib_device ib;
-	struct net_device *netdev;
-	netdevice_tracker netdev_tracker;
-	struct net *net;		/* where its sockets live */
-	struct tcpzc_net *tnet;		/* its listener; one reference */
-	struct list_head net_node;	/* tcpzc_net.devs */
-	u32 ifindex;
-
-	struct xarray qps;		/* by number */
-	struct rw_semaphore qps_sem;	/* who holds it keeps them all alive */
-	u32 next_qpn;
-	atomic_t num_qps;
-	struct xarray mrs;		/* by index, see tz_key.h; RCU */
-	u32 next_mr;
-	u32 mr_gen;			/* generation of the next; xa_lock */
-	struct tz_key_secret secret;
-	struct ida pdns;
-	enum ib_port_state port_state;	/* as last reported */
-
-	struct tcpzc_pcpu __percpu *pcpu;
-	spinlock_t gone_lock;
-	struct tz_stats gone;		/* of queue pairs that were destroyed */
-};
+struct tcpzc_dev;
 
 struct tcpzc_ucontext {
 	struct ib_ucontext ib;
@@ -173,6 +155,32 @@ struct tcpzc_mr {
 	struct rcu_head rcu;
 };
 
+struct tcpzc_dev {
+	struct ib_device ib;
+	struct net_device *netdev;
+	netdevice_tracker netdev_tracker;
+	struct net *net;		/* where its sockets live */
+	struct tcpzc_net *tnet;		/* its listener; one reference */
+	struct list_head net_node;	/* tcpzc_net.devs */
+	u32 ifindex;
+
+	struct xarray qps;		/* by number */
+	struct rw_semaphore qps_sem;	/* who holds it keeps them all alive */
+	u32 next_qpn;
+	atomic_t num_qps;
+	struct xarray mrs;		/* by index, see tz_key.h; RCU */
+	u32 next_mr;
+	u32 mr_gen;			/* generation of the next; xa_lock */
+	struct tz_key_secret secret;
+	struct tcpzc_mr dma_mr;		/* all memory, for users in the kernel */
+	struct ida pdns;
+	enum ib_port_state port_state;	/* as last reported */
+
+	struct tcpzc_pcpu __percpu *pcpu;
+	spinlock_t gone_lock;
+	struct tz_stats gone;		/* of queue pairs that were destroyed */
+};
+
 struct tcpzc_cq {
 	struct ib_cq ib;
 	struct tcpzc_dev *dev;
@@ -180,6 +188,7 @@ struct tcpzc_cq {
 	struct tcpzc_uring *ring;	/* replaced under lock */
 	u32 prod;
 	bool overrun;
+	spinlock_t poll_lock;		/* users in the kernel: consumer side */
 };
 
 struct tcpzc_srq {
@@ -262,6 +271,15 @@ struct tcpzc_qp {
 	bool tx_busy;			/* within tcp_sendmsg_locked() */
 	bool rx_again;			/* unread data was left on purpose */
 	struct bio_vec bvec[TCPZC_TX_BVECS];
+
+	/* UD (ud.c): */
+	struct tcpzc_ud *ud;		/* the datagram that is sent; under mutex */
+	struct work_struct ud_work;
+
+	/* Users in the kernel (kverbs.c): */
+	bool kernel;
+	spinlock_t ksq_lock, krq_lock;	/* producer sides; interrupts off */
+	u32 ksq_prod, krq_prod;
 	void *bufs;			/* engine's buffers and swqes, one vmalloc */
 };
 
@@ -358,6 +376,7 @@ static inline struct tz_ring tcpzc_engine_ring(const struct tcpzc_uring *ring)
 struct ib_mr *tcpzc_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 len,
 				u64 virt, int access, TCPZC_DMAH_PARAM
 				struct ib_udata *udata);
+struct ib_mr *tcpzc_get_dma_mr(struct ib_pd *ibpd, int access);
 struct ib_mr *tcpzc_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 len,
 				       u64 virt, int fd, int access,
 				       TCPZC_DMAH_PARAM
@@ -366,6 +385,8 @@ struct ib_mr *tcpzc_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
 				  u64 len, u64 virt, int access,
 				  struct ib_pd *ibpd, struct ib_udata *udata);
 int tcpzc_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata);
+/* The region of all memory that @dev's local_dma_lkey names. */
+void tcpzc_dma_mr_init(struct tcpzc_dev *dev);
 
 struct tz_mr *tcpzc_mr_find(struct tz_qp *eng, u32 key);
 void tcpzc_mr_get(struct tz_mr *mr);
@@ -476,6 +497,8 @@ int tcpzc_post_srq_recv(struct ib_srq *ibsrq, const struct ib_recv_wr *wr,
 /* The socket address that @gid names; its size in bytes. */
 int tcpzc_gid_to_addr(const struct tcpzc_dev *dev, const u8 gid[16], u16 port,
 		      struct sockaddr_storage *ss);
+/* The port at which a queue pair of that number is reachable. */
+u16 tcpzc_qpn_port(u32 qpn);
 /* The GID of @sk's peer; false if it has none. */
 bool tcpzc_peer_gid(struct socket *sock, u8 gid[16]);
 /* All of a hello, or nothing: 0 or -errno. */
@@ -523,6 +546,7 @@ struct tcpzc_net {
 	u32 num_devs;			/* also those that are just leaving */
 	wait_queue_head_t wait;		/* until there are none */
 	struct socket *listener[TCPZC_FAMILIES];
+	struct socket *udp[TCPZC_FAMILIES];
 	struct work_struct accept_work;
 	struct delayed_work expire_work;
 	spinlock_t pending_lock;
@@ -544,6 +568,33 @@ void tcpzc_listen_exit(void);
 int tcpzc_listen_add(struct tcpzc_dev *dev);
 /* In dealloc_driver: the device has no queue pairs any more. */
 void tcpzc_listen_del(struct tcpzc_dev *dev);
+
+/* The device of @tnet that has @gid, with a reference; NULL. Any context. */
+struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid);
+
+/* AF_INET, AF_INET6: the order of tcpzc_net.listener and .udp. */
+extern const int tcpzc_families[TCPZC_FAMILIES];
+
+/* ---- ud.c --------------------------------------------------------------- */
+
+/* The UDP sockets of @tnet, whose lock is held: 0 or -errno. */
+int tcpzc_udp_open(struct tcpzc_net *tnet);
+void tcpzc_udp_close(struct tcpzc_net *tnet);
+/* What a queue pair of @type has beside the rest: 0 or -errno. */
+int tcpzc_ud_init(struct tcpzc_qp *qp, u32 type);
+/* Nothing is being sent any more when this returns. */
+void tcpzc_ud_stop(struct tcpzc_qp *qp);
+void tcpzc_ud_exit(struct tcpzc_qp *qp);
+/* Send what is posted. May sleep. */
+void tcpzc_ud_send(struct tcpzc_qp *qp);
+
+/* ---- kverbs.c ----------------------------------------------------------- */
+
+/* ib_device_ops for users in the kernel. Any context. */
+int tcpzc_kpost_send(struct tcpzc_qp *qp, const struct ib_send_wr *wr,
+		     const struct ib_send_wr **bad_wr);
+int tcpzc_kpost_recv(struct tcpzc_qp *qp, const struct ib_recv_wr *wr,
+		     const struct ib_recv_wr **bad_wr);
 
 extern struct workqueue_struct *tcpzc_wq;	/* what may sleep */
 

@@ -22,7 +22,7 @@
 #define TCPZC_ACK_DELAY		15		/* 4.096 us * 2^15 */
 
 /* What the port offers ib_core and its clients. */
-#define TCPZC_CORE_CAPS		RDMA_CORE_CAP_PROT_ROCE_UDP_ENCAP
+#define TCPZC_CORE_CAPS		RDMA_CORE_PORT_IBA_ROCE_UDP_ENCAP
 
 /* ---- device and port ---------------------------------------------------- */
 
@@ -63,7 +63,7 @@ int tcpzc_query_device(struct ib_device *ibdev, struct ib_device_attr *attr,
 				 IB_DEVICE_SRQ_RESIZE |
 				 IB_DEVICE_SYS_IMAGE_GUID |
 				 IB_DEVICE_PORT_ACTIVE_EVENT;
-	attr->kernel_cap_flags = IBK_ALLOW_USER_UNREG;
+	attr->kernel_cap_flags = IBK_ALLOW_USER_UNREG | IBK_LOCAL_DMA_LKEY;
 	return 0;
 }
 
@@ -138,6 +138,7 @@ int tcpzc_port_immutable(struct ib_device *ibdev, u32 port,
 	imm->core_cap_flags = TCPZC_CORE_CAPS;
 	imm->gid_tbl_len = TCPZC_GID_TBL_LEN;
 	imm->pkey_tbl_len = 1;
+	imm->max_mad_size = IB_MGMT_MAD_SIZE;
 	return 0;
 }
 
