@@ -149,6 +149,8 @@ static inline uint32_t rng_below(struct rng *r, uint32_t n)
 
 /* The device of TEST_DEVICE, or the first one; NULL if @name is not there. */
 struct ibv_context *open_device(const char *name);
+/* Is it a device of the kernel's, not one that tcpzc-run made? */
+bool is_kernel_device(const struct ibv_context *ctx);
 /* GIDs of port 1 that are set; returns how many. */
 int list_gids(struct ibv_context *ctx, union ibv_gid *gids, int *index, int max);
 
@@ -166,7 +168,6 @@ enum { CQ_SEND, CQ_RECV };
 /* Zero means the default, which is given in brackets. */
 struct opts {
 	const char *dev;		/* [the first] */
-	int gid_index;			/* [0] */
 	unsigned int send_wr;		/* [128] */
 	unsigned int recv_wr;		/* [128] */
 	unsigned int send_sge;		/* [32] */
@@ -216,6 +217,7 @@ struct end {
 	struct ibv_mr *mr;
 	struct ibv_pd *more_pd;		/* for a test's own use; freed with it */
 	struct ibv_mr *more_mr;
+	int gid_index;
 	struct ibv_comp_channel *channel;
 	struct ibv_cq *cq[2];		/* CQ_SEND, CQ_RECV */
 	struct ibv_srq *srq;

@@ -50,6 +50,54 @@ struct ibv_context *open_device(const char *name)
 	return ctx;
 }
 
+/* tcpzc-run's have a file in sysfs that the kernel's have not. */
+bool is_kernel_device(const struct ibv_context *ctx)
+{
+	char path[IBV_SYSFS_PATH_MAX + 32];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/tcpzc/netdev", ctx->device->ibdev_path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0;
+}
+
+/*
+ * What TCPZC_MIN_RETRY_MS is to a process is a parameter to the kernel module,
+ * for all queue pairs created from now on. 0: its default.
+ */
+static void set_kernel_retry(unsigned int ms)
+{
+	FILE *f = fopen("/sys/module/tcpzc/parameters/min_retry_ms", "w");
+
+	check_msg(f, "min_retry_ms of tcpzc.ko: %m");
+	check(fprintf(f, "%u\n", ms ? ms * test_slow() : 3000) > 0);
+	check_msg(!fclose(f), "min_retry_ms of tcpzc.ko: %m");
+}
+
+/*
+ * The first IPv4 address. In user mode it is GID 0; the kernel has one before
+ * it that is made of the hardware's address, whether the interface has it or not.
+ */
+static int usable_gid(struct ibv_context *ctx, union ibv_gid *gid)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	union ibv_gid gids[16];
+	int index[16], i, n;
+
+	n = list_gids(ctx, gids, index, 16);
+	for (i = 0; i < n; i++) {
+		if (memcmp(&gids[i], mapped, sizeof(mapped)))
+			continue;
+		*gid = gids[i];
+		return index[i];
+	}
+	check_msg(n > 0, "there is no GID");
+	*gid = gids[0];
+	return index[0];
+}
+
 int list_gids(struct ibv_context *ctx, union ibv_gid *gids, int *index, int max)
 {
 	static const union ibv_gid none;
@@ -264,9 +312,11 @@ static long do_open(struct end *e, void *arg)
 	e->owns_ctx = !sibling;
 	e->ctx = sibling ? sibling->ctx : open_device(e->o.dev);
 	check_msg(e->ctx, "ibv_open_device: %m");
+	if (is_kernel_device(e->ctx))
+		set_kernel_retry(e->o.min_retry_ms);
 	e->pd = sibling ? sibling->pd : ibv_alloc_pd(e->ctx);
 	check_msg(e->pd, "ibv_alloc_pd: %m");
-	check_eq(ibv_query_gid(e->ctx, 1, e->o.gid_index, &e->gid), 0);
+	e->gid_index = usable_gid(e->ctx, &e->gid);
 	e->mr = ibv_reg_mr(e->pd, e->mem, e->mem_bytes,
 			   access_of(e->o.mr_access));
 	check_msg(e->mr, "ibv_reg_mr: %m");
@@ -377,7 +427,7 @@ void end_rtr_attr(const struct end *e, const struct end *peer,
 	attr->ah_attr.is_global = 1;
 	attr->ah_attr.port_num = 1;
 	attr->ah_attr.grh.dgid = peer->gid;
-	attr->ah_attr.grh.sgid_index = e->o.gid_index;
+	attr->ah_attr.grh.sgid_index = e->gid_index;
 	attr->ah_attr.grh.hop_limit = 64;
 	*mask = IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
 		IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
