@@ -99,24 +99,27 @@ int tcpzc_send_hello(struct socket *sock, const struct tz_hello *hello)
 	return n == sizeof(*hello) ? 0 : -EIO;
 }
 
+/* Up to the socket's own -EAGAIN: nobody says once more that the end has come. */
 int tcpzc_recv_hello(struct socket *sock, struct tz_hello *hello, u32 *got)
 {
-	struct kvec kv = {
-		.iov_base = (u8 *)hello + *got,
-		.iov_len = sizeof(*hello) - *got,
-	};
-	struct msghdr msg = {};
-	int n = kernel_recvmsg(sock, &msg, &kv, 1, kv.iov_len,
-			       MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (*got < sizeof(*hello)) {
+		struct kvec kv = {
+			.iov_base = (u8 *)hello + *got,
+			.iov_len = sizeof(*hello) - *got,
+		};
+		struct msghdr msg = {};
+		int n = kernel_recvmsg(sock, &msg, &kv, 1, kv.iov_len,
+				       MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	if (n <= 0)
-		return n ? n : -ECONNRESET;
-	*got += n;
-	/* Who does not begin like a peer is none. */
-	if (*got >= sizeof(hello->magic) &&
-	    le32_to_cpu(hello->magic) != TZ_HELLO_MAGIC)
-		return -EPROTO;
-	return *got == sizeof(*hello) ? 0 : -EAGAIN;
+		if (n <= 0)
+			return n ? n : -ECONNRESET;
+		*got += n;
+		/* Who does not begin like a peer is none. */
+		if (*got >= sizeof(hello->magic) &&
+		    le32_to_cpu(hello->magic) != TZ_HELLO_MAGIC)
+			return -EPROTO;
+	}
+	return 0;
 }
 
 static void tcpzc_refuse(struct tcpzc_dev *dev, struct socket *sock,
