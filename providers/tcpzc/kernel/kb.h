@@ -19,6 +19,7 @@
 #ifndef TCPZC_KB_H
 #define TCPZC_KB_H
 
+#include <errno.h>
 #include <stdatomic.h>
 
 #include <ccan/list.h>
@@ -121,6 +122,12 @@ struct tcpzc_pd *kb_alloc_pd(struct tcpzc_context *ctx);
 int kb_dealloc_pd(struct tcpzc_pd *pd);
 struct tcpzc_ah *kb_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr);
 int kb_destroy_ah(struct tcpzc_ah *ah);
+
+/* ib_core's word for an index at which there is no GID; a wrong value here. */
+static inline int kb_gid_error(int err)
+{
+	return err == ENODATA ? EINVAL : err;
+}
 
 /* ---- kb_mr.c ------------------------------------------------------------ */
 

@@ -145,7 +145,7 @@ struct tcpzc_ah *kb_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr)
 	err = ibv_cmd_create_ah(&pd->ibpd, &ah->ibah, attr, &resp, sizeof(resp));
 	if (err) {
 		free(ah);
-		errno = err;
+		errno = kb_gid_error(err);
 		return NULL;
 	}
 	return ah;

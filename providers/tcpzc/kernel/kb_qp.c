@@ -67,10 +67,12 @@ err_free:
 int kb_modify_qp(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
 	struct ibv_modify_qp cmd = {};
+	int err;
 
 	if (kb_forked(qp->vqp.qp.context))
 		return ENODEV;
-	return ibv_cmd_modify_qp(&qp->vqp.qp, attr, mask, &cmd, sizeof(cmd));
+	err = ibv_cmd_modify_qp(&qp->vqp.qp, attr, mask, &cmd, sizeof(cmd));
+	return kb_gid_error(err);
 }
 
 int kb_query_qp(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask,
