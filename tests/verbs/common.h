@@ -151,6 +151,8 @@ static inline uint32_t rng_below(struct rng *r, uint32_t n)
 struct ibv_context *open_device(const char *name);
 /* Is it a device of the kernel's, not one that tcpzc-run made? */
 bool is_kernel_device(const struct ibv_context *ctx);
+/* The first of them that is an IPv4 address, or else the first. */
+int usable_gid(struct ibv_context *ctx, union ibv_gid *gid);
 /* GIDs of port 1 that are set; returns how many. */
 int list_gids(struct ibv_context *ctx, union ibv_gid *gids, int *index, int max);
 
@@ -209,6 +211,7 @@ struct end {
 	uint32_t lkey, rkey;
 	uint32_t qpn, psn;
 	union ibv_gid gid;
+	bool kernel;			/* its device is the kernel's */
 	struct agent agent;
 	/* Only where it lives: */
 	struct ibv_context *ctx;

@@ -80,7 +80,7 @@ static void set_kernel_retry(unsigned int ms)
  * The first IPv4 address. In user mode it is GID 0; the kernel has one before
  * it that is made of the hardware's address, whether the interface has it or not.
  */
-static int usable_gid(struct ibv_context *ctx, union ibv_gid *gid)
+int usable_gid(struct ibv_context *ctx, union ibv_gid *gid)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	union ibv_gid gids[16];
@@ -312,7 +312,8 @@ static long do_open(struct end *e, void *arg)
 	e->owns_ctx = !sibling;
 	e->ctx = sibling ? sibling->ctx : open_device(e->o.dev);
 	check_msg(e->ctx, "ibv_open_device: %m");
-	if (is_kernel_device(e->ctx))
+	e->kernel = is_kernel_device(e->ctx);
+	if (e->kernel)
 		set_kernel_retry(e->o.min_retry_ms);
 	e->pd = sibling ? sibling->pd : ibv_alloc_pd(e->ctx);
 	check_msg(e->pd, "ibv_alloc_pd: %m");
