@@ -247,6 +247,8 @@ void end_free(struct end *e);
 void end_kill(struct end *e, int signal);
 /* Send it a signal. */
 void end_signal(struct end *e, int signal);
+/* Stop it; all of its threads have stopped on return. SIGCONT lets it go on. */
+void end_stop(struct end *e);
 /* Let its process exit(0) without destroying anything. */
 void end_exit(struct end *e);
 /* Forget an end whose process is gone. */

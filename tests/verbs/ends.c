@@ -188,6 +188,15 @@ void end_signal(struct end *e, int sig)
 	check_eq(kill(e->agent.pid, sig), 0);
 }
 
+void end_stop(struct end *e)
+{
+	int status;
+
+	end_signal(e, SIGSTOP);
+	check_eq(waitpid(e->agent.pid, &status, WUNTRACED), e->agent.pid);
+	check(WIFSTOPPED(status));
+}
+
 static void agent_gone(struct end *e)
 {
 	close(e->agent.sock);

@@ -780,7 +780,7 @@ static void peer_killed_midway(void)
 static void stopped_kernel(struct pair *p)
 {
 	post_recv(p->b, RECV1, 0, 64);
-	end_signal(p->b, SIGSTOP);
+	end_stop(p->b);
 	memset(p->a->mem, 0x5a, 64);
 	post_send(p->a, wr_rdma(p->a, IBV_WR_RDMA_WRITE, 1, 0, 64, p->b, 1024));
 	post_send(p->a, wr_make(p->a, IBV_WR_SEND, 2, 0, 64));
@@ -809,7 +809,7 @@ static void peer_stopped(void)
 		return;
 	}
 	post_recv(p.a, RECV1, 0, 64);
-	end_signal(p.b, SIGSTOP);
+	end_stop(p.b);
 	expect_no_wc(p.a, CQ_RECV, 20);
 	start = now_ns();
 	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 1, 0, 64, p.b, 0));
@@ -831,7 +831,7 @@ static void peer_paused(void)
 	pair_open(&p, TOPO_PROCESSES, &o, NULL);
 	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 9, 0, 64, p.b, 0));
 	expect_send(p.a, 9, IBV_WC_SUCCESS);
-	end_signal(p.b, SIGSTOP);
+	end_stop(p.b);
 	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 1, 0, MIB, p.b, 0));
 	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_READ, 2, 0, MIB, p.b, 0));
 	if (!p.b->kernel)
