@@ -315,30 +315,6 @@ static void tcpzc_conn_park(struct tcpzc_qp *qp, struct socket *sock,
 	c->num_parked++;
 }
 
-void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
-		      const struct tz_hello *hello)
-{
-	mutex_lock(&qp->mutex);
-	switch (READ_ONCE(qp->eng.state)) {
-	case TZ_RESET:
-	case TZ_INIT:
-		if (qp->dead)
-			tcpzc_refuse(qp->dev, sock, hello, TZ_HELLO_NO_QP);
-		else
-			tcpzc_conn_park(qp, sock, hello);
-		break;
-	case TZ_RTR:
-	case TZ_RTS:
-	case TZ_SQD:
-		tcpzc_conn_accept(qp, sock, hello);
-		break;
-	default:
-		tcpzc_refuse(qp->dev, sock, hello, TZ_HELLO_NO_QP);
-		break;
-	}
-	mutex_unlock(&qp->mutex);
-}
-
 /* The dialing side says nothing after its hello: what can be read is the end. */
 static bool tcpzc_hung_up(const struct sock *sk)
 {
@@ -476,6 +452,56 @@ void tcpzc_conn_start(struct tcpzc_qp *qp)
 	tcpzc_conn_drop_parked(&qp->conn);
 }
 
+/*
+ * The connection is over (io.c). If it was a stranger who was hung up on, the
+ * queue pair waits for its peer as before.
+ */
+static void tcpzc_conn_done(struct tcpzc_qp *qp)
+{
+	struct tcpzc_conn *c = &qp->conn;
+	bool again;
+
+	tcpzc_conn_release(qp, true);
+	spin_lock_bh(&qp->lock);
+	again = qp->eng.conn == TZ_CONN_NONE && qp->eng.state != TZ_ERR;
+	if (again)
+		c->state = TCPZC_CONN_IDLE;
+	spin_unlock_bh(&qp->lock);
+	if (!again)
+		tcpzc_conn_drop_parked(c);
+	else if (tz_shake_role(&qp->eng.attr, qp->eng.init.qpn) != TZ_ROLE_ACCEPT)
+		tcpzc_conn_back_off(qp);
+}
+
+/* ---- a connection with its hello ----------------------------------------- */
+
+void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
+		      const struct tz_hello *hello)
+{
+	mutex_lock(&qp->mutex);
+	/* A stranger's connection may be over, and not yet put away. */
+	if (READ_ONCE(qp->conn.state) == TCPZC_CONN_DONE)
+		tcpzc_conn_done(qp);
+	switch (READ_ONCE(qp->eng.state)) {
+	case TZ_RESET:
+	case TZ_INIT:
+		if (qp->dead)
+			tcpzc_refuse(qp->dev, sock, hello, TZ_HELLO_NO_QP);
+		else
+			tcpzc_conn_park(qp, sock, hello);
+		break;
+	case TZ_RTR:
+	case TZ_RTS:
+	case TZ_SQD:
+		tcpzc_conn_accept(qp, sock, hello);
+		break;
+	default:
+		tcpzc_refuse(qp->dev, sock, hello, TZ_HELLO_NO_QP);
+		break;
+	}
+	mutex_unlock(&qp->mutex);
+}
+
 /* ---- work --------------------------------------------------------------- */
 
 /* All is said; the peer's end is awaited (io.c) unless the engine gave up. */
@@ -504,8 +530,7 @@ static void tcpzc_conn_work(struct work_struct *work)
 		tcpzc_conn_parting(qp);
 		break;
 	case TCPZC_CONN_DONE:
-		tcpzc_conn_release(qp, true);
-		tcpzc_conn_drop_parked(&qp->conn);
+		tcpzc_conn_done(qp);
 		break;
 	case TCPZC_CONN_IDLE:
 	case TCPZC_CONN_UP:

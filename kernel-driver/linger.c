@@ -8,17 +8,25 @@
 #include "tcpzc.h"
 
 #define TCPZC_LINGER_MS		2000
+/* Who sends more than can have been on its way is not listened to any more. */
+#define TCPZC_LINGER_BYTES	(64u << 20)
 
 struct tcpzc_lingering {
 	struct list_head node;		/* tcpzc_net.lingering */
 	struct tcpzc_net *tnet;
 	struct socket *sock;
 	struct delayed_work work;
+	u32 bytes;			/* discarded; under the socket's lock */
 };
 
 static int tcpzc_linger_actor(read_descriptor_t *desc, struct sk_buff *skb,
 			      unsigned int offset, size_t len)
 {
+	struct tcpzc_lingering *l = desc->arg.data;
+
+	if (l->bytes >= TCPZC_LINGER_BYTES)
+		return 0;
+	l->bytes += len;
 	return len;
 }
 
@@ -26,12 +34,13 @@ static int tcpzc_linger_actor(read_descriptor_t *desc, struct sk_buff *skb,
 static void tcpzc_linger_ready(struct sock *sk)
 {
 	struct tcpzc_lingering *l = sk->sk_user_data;
-	read_descriptor_t desc = { .count = 1 };
+	read_descriptor_t desc = { .arg.data = l, .count = 1 };
 
 	if (!l)
 		return;
 	tcp_read_sock(sk, &desc, tcpzc_linger_actor);
-	if ((sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_state == TCP_CLOSE)
+	if ((sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_state == TCP_CLOSE ||
+	    l->bytes >= TCPZC_LINGER_BYTES)
 		mod_delayed_work(tcpzc_wq, &l->work, 0);
 }
 

@@ -183,6 +183,8 @@ static void tcpzc_init_ibdev(struct ib_device *ibdev, struct net_device *netdev)
 	//ib_set_device_ops(ibdev, &tcpzc_stats_ops);
 }
 
+static struct lock_class_key tcpzc_qps_lock_key;
+
 /* ib_dealloc_device() undoes what of this was done. */
 static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
 {
@@ -193,6 +195,8 @@ static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
 	xa_init_flags(&dev->qps, XA_FLAGS_ALLOC | XA_FLAGS_LOCK_IRQ);
 	init_rwsem(&dev->qps_sem);
 	dev->next_qpn = get_random_u32_inclusive(TCPZC_MIN_QPN, TCPZC_MAX_QPN);
+	/* xa_init_flags() makes one lock class of all that a file calls it for. */
+	lockdep_set_class(&dev->qps.xa_lock, &tcpzc_qps_lock_key);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC);
 	get_random_bytes(&dev->secret, sizeof(dev->secret));
 	tcpzc_dma_mr_init(dev);
