@@ -102,7 +102,14 @@ int tcpzc_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 
 int tcpzc_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 {
-	tcpzc_uring_free(to_tcq(ibcq)->ring);
+	struct tcpzc_cq *cq = to_tcq(ibcq);
+	struct tcpzc_uring *ring = cq->ring;
+
+	/* `rdma resource` may look at it to the end. */
+	spin_lock_bh(&cq->lock);
+	cq->ring = NULL;
+	spin_unlock_bh(&cq->lock);
+	tcpzc_uring_free(ring);
 	return 0;
 }
 

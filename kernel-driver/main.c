@@ -94,6 +94,7 @@ static void tcpzc_dealloc(struct ib_device *ibdev)
 		tcpzc_listen_del(dev);
 	WARN_ON(!xa_empty(&dev->qps));
 	WARN_ON(!xa_empty(&dev->mrs));
+	WARN_ON(!xa_empty(&dev->counters));
 	xa_destroy(&dev->qps);
 	xa_destroy(&dev->mrs);
 	ida_destroy(&dev->pdns);
@@ -201,7 +202,8 @@ static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
 	get_random_bytes(&dev->secret, sizeof(dev->secret));
 	tcpzc_dma_mr_init(dev);
 	ida_init(&dev->pdns);
-	spin_lock_init(&dev->gone_lock);
+	mutex_init(&dev->stats_lock);
+	xa_init_flags(&dev->counters, XA_FLAGS_ALLOC1);
 	dev->port_state = tcpzc_port_state(netdev);
 	tcpzc_init_ibdev(&dev->ib, netdev);
 	dev->pcpu = alloc_percpu(struct tcpzc_pcpu);

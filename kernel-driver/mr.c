@@ -12,6 +12,7 @@
 #include <rdma/uverbs_ioctl.h>
 
 #include "tcpzc.h"
+#include "trace.h"
 
 #define TCPZC_MR_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | \
 			 IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC)
@@ -391,6 +392,7 @@ struct ib_mr *tcpzc_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 len,
 	refcount_set(&mr->refs, 1);
 	tcpzc_mr_set(mr, &r, ibpd);
 	tcpzc_mr_set_num(mr, num);
+	trace_tcpzc_mr_reg(mr);
 	tcpzc_mr_publish(mr);
 	return &mr->ib;
 
@@ -452,6 +454,7 @@ int tcpzc_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata)
 	struct tcpzc_mr *mr = to_tmr(ibmr);
 	struct tcpzc_pin pin = { .umem = mr->umem, .blocks = mr->blocks };
 
+	trace_tcpzc_mr_dereg(mr);
 	tcpzc_mr_unreserve(mr->dev, mr->num);
 	tcpzc_mr_kill(mr);
 	tcpzc_pin_put(&pin);
@@ -523,10 +526,12 @@ struct ib_mr *tcpzc_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
 	rc = tcpzc_mr_quiesce(mr);
 	if (rc)
 		goto err_num;
+	trace_tcpzc_mr_dereg(mr);
 	mr->umem = new.umem;
 	mr->blocks = new.blocks;
 	tcpzc_mr_set(mr, &r, ibpd);
 	tcpzc_mr_set_num(mr, num);
+	trace_tcpzc_mr_reg(mr);
 	tcpzc_mr_publish(mr);
 	tcpzc_mr_unreserve(mr->dev, old_num);
 	if (pin)

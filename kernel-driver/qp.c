@@ -8,6 +8,7 @@
 #include <rdma/uverbs_ioctl.h>
 
 #include "tcpzc.h"
+#include "trace.h"
 
 #define TCPZC_TX_BUF_BYTES	(64u << 10)
 #define TCPZC_RX_BUF_BYTES	(64u << 10)
@@ -18,12 +19,18 @@
 
 static void tcpzc_complete_send(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
 {
-	tcpzc_cq_push(tcpzc_qp_of(eng)->send_cq, cqe);
+	struct tcpzc_qp *qp = tcpzc_qp_of(eng);
+
+	trace_tcpzc_complete(qp, true, cqe);
+	tcpzc_cq_push(qp->send_cq, cqe);
 }
 
 static void tcpzc_complete_recv(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
 {
-	tcpzc_cq_push(tcpzc_qp_of(eng)->recv_cq, cqe);
+	struct tcpzc_qp *qp = tcpzc_qp_of(eng);
+
+	trace_tcpzc_complete(qp, false, cqe);
+	tcpzc_cq_push(qp->recv_cq, cqe);
 }
 
 static void tcpzc_qp_event(struct tz_qp *eng, enum tz_event event)
@@ -43,6 +50,7 @@ static void tcpzc_qp_event(struct tz_qp *eng, enum tz_event event)
 		.event = types[event],
 	};
 
+	trace_tcpzc_event(qp, ev.event);
 	if (qp->ib.event_handler)
 		qp->ib.event_handler(&ev, qp->ib.qp_context);
 }
@@ -509,6 +517,7 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 		to = (enum tz_state)attr->qp_state;
 	if (!tz_state_modify_ok(qp->eng.init.type, from, to, mask))
 		return -EINVAL;
+	trace_tcpzc_modify(qp, to, mask);
 	tcpzc_qp_keep_attr(&qp->attr, attr, mask);
 	/* The engine knows the mask only. */
 	if (!attr->en_sqd_async_notify)
@@ -573,20 +582,17 @@ int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 
 /* ---- destroy ------------------------------------------------------------ */
 
-/* The device's counters go on where those of the queue pair end. */
-static void tcpzc_qp_keep_stats(struct tcpzc_qp *qp)
+/* `rdma resource` may look at it to the end. */
+static void tcpzc_qp_free_rings(struct tcpzc_qp *qp)
 {
-	const u64 *from = (const u64 *)&qp->eng.stats;
-	struct tcpzc_dev *dev = qp->dev;
-	u64 *to = (u64 *)&dev->gone;
-	size_t i;
+	struct tcpzc_uring *sq = qp->sq, *rq = qp->rq;
 
-	BUILD_BUG_ON(sizeof(struct tz_stats) % sizeof(u64));
-	spin_lock(&dev->gone_lock);
-	for (i = 0; i < sizeof(struct tz_stats) / sizeof(u64); i++)
-		to[i] += from[i];
-	memset(&qp->eng.stats, 0, sizeof(qp->eng.stats));
-	spin_unlock(&dev->gone_lock);
+	mutex_lock(&qp->mutex);
+	qp->sq = NULL;
+	qp->rq = NULL;
+	mutex_unlock(&qp->mutex);
+	tcpzc_uring_free(rq);
+	tcpzc_uring_free(sq);
 }
 
 int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
@@ -608,9 +614,9 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 	tcpzc_ud_stop(qp);
 
 	tcpzc_engine_modify(qp, &reset, TZ_QP_STATE);
-	tcpzc_qp_keep_stats(qp);
+	tcpzc_stats_gone(qp);
 	tcpzc_qpn_release(qp->dev, qp->eng.init.qpn);
-	tcpzc_qp_free_mem(qp);
-	mutex_destroy(&qp->mutex);
+	tcpzc_qp_free_rings(qp);
+	kvfree(qp->bufs);
 	return 0;
 }

@@ -67,7 +67,14 @@ int tcpzc_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
 
 int tcpzc_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata)
 {
-	tcpzc_uring_free(to_tsrq(ibsrq)->ring);
+	struct tcpzc_srq *srq = to_tsrq(ibsrq);
+	struct tcpzc_uring *ring = srq->ring;
+
+	/* `rdma resource` may look at it to the end. */
+	spin_lock_bh(&srq->lock);
+	srq->ring = NULL;
+	spin_unlock_bh(&srq->lock);
+	tcpzc_uring_free(ring);
 	return 0;
 }
 

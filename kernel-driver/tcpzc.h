@@ -28,6 +28,7 @@
  *	tcpzc_net.lock		listeners of a network namespace
  *	tcpzc_dev.qps_sem	a device's queue pairs
  *	tcpzc_qp.mutex		states and connection of a queue pair; sleeps
+ *	tcpzc_dev.stats_lock	beside the others; qps_sem is within it
  *	lock_sock(sk)
  *	sk->sk_lock.slock	serialises sending and receiving on one socket
  *	tcpzc_qp.lock		the engine of a queue pair
@@ -100,6 +101,9 @@ enum tcpzc_counter {
 	TCPZC_CNT_UD_STRAY,		/* datagrams for no queue pair */
 	TCPZC_COUNTERS
 };
+
+/* Values of struct tz_stats. */
+#define TCPZC_QP_STATS	20
 
 struct tcpzc_pcpu {
 	u64 cnt[TCPZC_COUNTERS];
@@ -177,8 +181,9 @@ struct tcpzc_dev {
 	enum ib_port_state port_state;	/* as last reported */
 
 	struct tcpzc_pcpu __percpu *pcpu;
-	spinlock_t gone_lock;
-	struct tz_stats gone;		/* of queue pairs that were destroyed */
+	struct mutex stats_lock;	/* what counts where; see stats.c */
+	u64 gone[TCPZC_QP_STATS];	/* of queue pairs that were destroyed */
+	struct xarray counters;		/* `rdma statistic qp`, by id */
 };
 
 struct tcpzc_cq {
@@ -281,6 +286,9 @@ struct tcpzc_qp {
 	spinlock_t ksq_lock, krq_lock;	/* producer sides; interrupts off */
 	u32 ksq_prod, krq_prod;
 	void *bufs;			/* engine's buffers and swqes, one vmalloc */
+	/* Under tcpzc_dev.stats_lock, of eng.stats: */
+	u64 stats_from[TCPZC_QP_STATS];	/* when it was bound to ib.counter */
+	u64 stats_elsewhere[TCPZC_QP_STATS]; /* counted by others, not the port */
 };
 
 #define TCPZC_OBJ(name, type)							\
@@ -465,6 +473,8 @@ void tcpzc_qp_barrier(struct tcpzc_dev *dev);
 /* ---- stats.c ------------------------------------------------------------ */
 
 extern const struct ib_device_ops tcpzc_stats_ops;
+/* The port's counters go on where those of @qp end. */
+void tcpzc_stats_gone(struct tcpzc_qp *qp);
 
 /* ---- io.c --------------------------------------------------------------- */
 
