@@ -181,7 +181,7 @@ static void tcpzc_init_ibdev(struct ib_device *ibdev, struct net_device *netdev)
 				  BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) |
 				  BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
 	ib_set_device_ops(ibdev, &tcpzc_device_ops);
-	//ib_set_device_ops(ibdev, &tcpzc_stats_ops);
+	ib_set_device_ops(ibdev, &tcpzc_stats_ops);
 }
 
 static struct lock_class_key tcpzc_qps_lock_key;
