@@ -57,6 +57,17 @@ static inline struct ib_umem *tcpzc_umem_get(struct ib_device *dev, u64 addr,
 #endif
 }
 
+/*
+ * Where each network namespace has RDMA devices of its own, a device belongs in
+ * that of its interface. Older kernels start with the first namespace; `rdma dev
+ * set` moves it.
+ */
+#ifdef TCPZC_HAS_DEVICE_NET
+#define tcpzc_alloc_device	ib_alloc_device_with_net
+#else
+#define tcpzc_alloc_device(type, member, net)	ib_alloc_device(type, member)
+#endif
+
 /* ---- struct ib_device_ops ------------------------------------------------ */
 
 /* A parameter of reg_user_mr and reg_user_mr_dmabuf, and its value. */

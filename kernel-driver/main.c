@@ -217,7 +217,7 @@ static int tcpzc_dev_add(const char *name, struct net_device *netdev)
 	struct tcpzc_dev *dev;
 	int rc;
 
-	dev = ib_alloc_device(tcpzc_dev, ib);
+	dev = tcpzc_alloc_device(tcpzc_dev, ib, dev_net(netdev));
 	if (!dev)
 		return -ENOMEM;
 	rc = tcpzc_dev_init(dev, netdev);
