@@ -65,7 +65,8 @@ static inline struct ib_umem *tcpzc_umem_get(struct ib_device *dev, u64 addr,
 #ifdef TCPZC_HAS_DEVICE_NET
 #define tcpzc_alloc_device	ib_alloc_device_with_net
 #else
-#define tcpzc_alloc_device(type, member, net)	ib_alloc_device(type, member)
+#define tcpzc_alloc_device(type, member, net) \
+	((void)(net), ib_alloc_device(type, member))
 #endif
 
 /* ---- struct ib_device_ops ------------------------------------------------ */
@@ -89,17 +90,24 @@ static inline struct ib_umem *tcpzc_umem_get(struct ib_device *dev, u64 addr,
 /* Likewise, to resize it; and the type of its second parameter. */
 #ifdef TCPZC_HAS_RESIZE_USER_CQ
 #define resize_tcpzc_cq		resize_user_cq
-typedef unsigned int tcpzc_resize_cqe_t;
+#define TCPZC_RESIZE_CQE	unsigned int
 #else
 #define resize_tcpzc_cq		resize_cq
-typedef int tcpzc_resize_cqe_t;
+#define TCPZC_RESIZE_CQE	int
 #endif
 
-/* Statistics counters: operations that got a port, and a new one. */
+/* Operations on statistics counters that also name the port since then. */
 #ifdef TCPZC_HAS_COUNTER_INIT
-#define TCPZC_COUNTER_PORT_PARAM	, u32 port
+#define TCPZC_COUNTER_PARAMS(...)	__VA_ARGS__, u32 port
 #else
-#define TCPZC_COUNTER_PORT_PARAM
+#define TCPZC_COUNTER_PARAMS(...)	__VA_ARGS__
+#endif
+
+/* Does ib_core itself tell applications that the port goes up or down? */
+#ifdef TCPZC_HAS_CORE_PORT_EVENTS
+#define TCPZC_PORT_EVENTS	0
+#else
+#define TCPZC_PORT_EVENTS	1
 #endif
 
 #endif /* TCPZC_COMPAT_H */

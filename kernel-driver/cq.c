@@ -125,6 +125,7 @@ static int tcpzc_cq_move(struct tcpzc_cq *cq, struct tcpzc_uring *to)
 	u32 n, i;
 
 	lockdep_assert_held(&cq->lock);
+	/* As in tcpzc_cq_push(). */
 	n = cq->prod - smp_load_acquire(&from->hdr->cons);
 	if (n > from->depth || n > to->depth)
 		return -EINVAL;
@@ -133,13 +134,14 @@ static int tcpzc_cq_move(struct tcpzc_cq *cq, struct tcpzc_uring *to)
 		       tcpzc_uring_slot(from, cq->prod - n + i),
 		       sizeof(struct tcpzc_cqe));
 	WRITE_ONCE(to->hdr->arm, READ_ONCE(from->hdr->arm));
+	/* Pairs with the application's acquire before it reads the slots. */
 	smp_store_release(&to->hdr->prod, n);
 	cq->prod = n;
 	cq->ring = to;
 	return 0;
 }
 
-int tcpzc_resize_cq(struct ib_cq *ibcq, tcpzc_resize_cqe_t cqe,
+int tcpzc_resize_cq(struct ib_cq *ibcq, TCPZC_RESIZE_CQE cqe,
 		    struct ib_udata *udata)
 {
 	struct tcpzc_cq *cq = to_tcq(ibcq);

@@ -339,7 +339,7 @@ static int tcpzc_netdev_event(struct notifier_block *nb, unsigned long event,
 	case NETDEV_UP:
 	case NETDEV_DOWN:
 	case NETDEV_CHANGE:
-		if (!IS_ENABLED(TCPZC_HAS_CORE_PORT_EVENTS))
+		if (TCPZC_PORT_EVENTS)
 			tcpzc_port_event(to_tdev(ibdev));
 		break;
 	default:

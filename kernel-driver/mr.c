@@ -157,14 +157,19 @@ static void tcpzc_copy_ordered(u8 *dst, const u8 *src, u32 len)
 {
 	u64 word;
 
-	for (; len && ((unsigned long)dst & 7); len--)
+	for (; len && ((unsigned long)dst & 7); len--) {
+		/* Pairs with what the application does to see the last byte. */
 		smp_store_release(dst++, *src++);
+	}
 	for (; len >= 8; len -= 8, src += 8, dst += 8) {
 		memcpy(&word, src, 8);
+		/* Likewise. */
 		smp_store_release((u64 *)dst, word);
 	}
-	for (; len; len--)
+	for (; len; len--) {
+		/* Likewise. */
 		smp_store_release(dst++, *src++);
+	}
 }
 
 void tcpzc_mr_write(struct tz_mr *tz, u64 off, const void *src, u32 len)
@@ -260,6 +265,7 @@ static void tcpzc_mr_set_num(struct tcpzc_mr *mr, u32 num)
 /* From now on it can be found. The entry is reserved: this needs no memory. */
 static void tcpzc_mr_publish(struct tcpzc_mr *mr)
 {
+	/* Pairs with the acquire of tcpzc_mr_find(). */
 	smp_store_release(&mr->tz.dead, 0);
 	xa_store(&mr->dev->mrs, mr->num & TZ_KEY_INDEX_MASK, mr, GFP_KERNEL);
 }
@@ -493,6 +499,7 @@ static int tcpzc_mr_quiesce(struct tcpzc_mr *mr)
 	tcpzc_mr_kill(mr);
 	if (refcount_read(&mr->refs) == 1)
 		return 0;
+	/* Pairs with the acquire of tcpzc_mr_find(). */
 	smp_store_release(&mr->tz.dead, 0);
 	return -EBUSY;
 }

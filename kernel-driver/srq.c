@@ -93,6 +93,7 @@ static int tcpzc_srq_move(struct tcpzc_srq *srq, struct tcpzc_uring *to)
 	for (i = 0; i < n; i++)
 		memcpy(tcpzc_uring_slot(to, i),
 		       tcpzc_uring_slot(from, srq->rq.cons + i), to->stride);
+	/* Pairs with the acquire of who looks whether there are any. */
 	smp_store_release(&to->hdr->prod, n);
 	tcpzc_srq_use_ring(srq, to);
 	return 0;
@@ -198,6 +199,7 @@ bool tcpzc_srq_take(struct tz_qp *eng, struct tz_rwqe *out)
 		 * its doorbell, which looks here: one of the two sees the other.
 		 */
 		atomic_set(&srq->starving, 1);
+		/* See above. */
 		smp_mb();
 		got = tz_rq_take(&srq->rq, out);
 	}

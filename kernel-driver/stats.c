@@ -149,8 +149,9 @@ static int tcpzc_counter_new(struct tcpzc_dev *dev, struct rdma_counter *counter
 	return rc;
 }
 
-static int tcpzc_counter_bind_qp(struct rdma_counter *counter,
-				 struct ib_qp *ibqp TCPZC_COUNTER_PORT_PARAM)
+static int
+tcpzc_counter_bind_qp(TCPZC_COUNTER_PARAMS(struct rdma_counter *counter,
+					   struct ib_qp *ibqp))
 {
 	struct tcpzc_dev *dev = to_tdev(ibqp->device);
 	struct tcpzc_qp *qp = to_tqp(ibqp);
@@ -167,7 +168,7 @@ static int tcpzc_counter_bind_qp(struct rdma_counter *counter,
 	return 0;
 }
 
-static int tcpzc_counter_unbind_qp(struct ib_qp *ibqp TCPZC_COUNTER_PORT_PARAM)
+static int tcpzc_counter_unbind_qp(TCPZC_COUNTER_PARAMS(struct ib_qp *ibqp))
 {
 	struct tcpzc_bound *bound = tcpzc_bound_of(ibqp->counter);
 	struct tcpzc_dev *dev = to_tdev(ibqp->device);

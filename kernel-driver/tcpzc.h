@@ -418,7 +418,7 @@ u32 tcpzc_mr_bvec(const struct tcpzc_mr *mr, u64 off, u32 len,
 
 int tcpzc_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 		    struct uverbs_attr_bundle *attrs);
-int tcpzc_resize_cq(struct ib_cq *ibcq, tcpzc_resize_cqe_t cqe,
+int tcpzc_resize_cq(struct ib_cq *ibcq, TCPZC_RESIZE_CQE cqe,
 		    struct ib_udata *udata);
 int tcpzc_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata);
 int tcpzc_poll_cq(struct ib_cq *ibcq, int num, struct ib_wc *wc);
