@@ -47,6 +47,7 @@
 #define UB_QPS_PER_PORT		256
 #define UB_MAX_PENDING		256	/* connections without their hello */
 #define UB_HELLO_NS		(5 * 1000000000ull)
+#define UB_MAX_GRAVE		16	/* destroyed QPs that wait to be freed */
 #define UB_MAX_PARKED		4	/* connections waiting for a QP's RTR */
 
 #define UB_TX_BUF_BYTES		(64u << 10)
@@ -258,6 +259,7 @@ struct ub_context {
 	struct list_head qps, cqs, srqs, listeners, pendings, polled;
 	u32 num_pending, num_qps;
 	struct ub_qp *grave;		/* destroyed QPs, by dirty_next */
+	u32 num_grave;
 	u32 next_pdn;
 
 	pthread_mutex_t farewell_lock;

@@ -70,6 +70,7 @@ static void ub_progress_bury(struct ub_context *ctx)
 	pthread_mutex_lock(&ctx->lock);
 	qp = ctx->grave;
 	ctx->grave = NULL;
+	ctx->num_grave = 0;
 	pthread_mutex_unlock(&ctx->lock);
 	for (; qp; qp = next) {
 		next = qp->dirty_next;

@@ -404,6 +404,7 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	struct ub_qp *qp = (struct ub_qp *)base;
 	struct ub_context *ctx = qp->ctx;
 	struct ibv_qp *ib = &base->vqp.qp;
+	bool crowded;
 
 	if (ub_forked(ctx))
 		return 0;
@@ -427,6 +428,10 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	pthread_mutex_lock(&ctx->lock);
 	qp->dirty_next = ctx->grave;
 	ctx->grave = qp;
+	crowded = ++ctx->num_grave % UB_MAX_GRAVE == 0;
 	pthread_mutex_unlock(&ctx->lock);
+	/* If nothing else happens nobody would ever free them. */
+	if (crowded)
+		ub_progress_wake(ctx);
 	return 0;
 }
