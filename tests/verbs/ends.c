@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -163,7 +164,8 @@ static bool is_local(const struct end *e)
 
 long end_run(struct end *e, end_fn fn, void *arg, size_t arg_bytes)
 {
-	static struct call call;
+	/* Large, and tests have threads. */
+	static _Thread_local struct call call;
 	ssize_t n;
 
 	if (is_local(e))
@@ -652,7 +654,7 @@ static long do_post_recv(struct end *e, void *arg)
 
 static int post_sends(struct end *e, const struct wr *wr, int n)
 {
-	static struct post_call p;
+	static _Thread_local struct post_call p;
 	size_t bytes = offsetof(struct post_call, wr) + n * sizeof(*wr);
 
 	check(n <= (int)ARRAY_SIZE(p.wr));
@@ -795,10 +797,14 @@ void expect_no_wc(struct end *e, int cq, unsigned int ms)
 bool poll_one(struct ibv_cq *cq, struct ibv_wc *wc, unsigned int ms)
 {
 	uint64_t until = now_ns() + ms * 1000000ull;
+	unsigned int n = 0;
 
 	do {
 		if (poll_once(cq, wc))
 			return true;
+		/* There may be more threads that poll than processors. */
+		if (++n % 256 == 0)
+			sched_yield();
 	} while (now_ns() < until);
 	return false;
 }

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * process.c - what happens to queue pairs when their process forks or comes up
+ * against its limits.
+ */
+#include "common.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct opts plain = { .mem_bytes = MIB, .min_retry_ms = 20000 };
+
+/* Traffic both ways, with its data looked at. */
+static void talk(struct pair *p, uint32_t seed)
+{
+	fill(p->a->mem, 5000, seed);
+	post_recv(p->b, 1, 0, 5000);
+	post_send(p->a, wr_make(p->a, IBV_WR_SEND, 2, 0, 5000));
+	expect_recv(p->b, 1, IBV_WC_SUCCESS);
+	expect_send(p->a, 2, IBV_WC_SUCCESS);
+	check_fill(p->b->mem, 5000, seed);
+	fill(p->b->mem + 64 * KIB, 200000, seed + 1);
+	post_send(p->b, wr_rdma(p->b, IBV_WR_RDMA_WRITE, 3, 64 * KIB, 200000, p->a,
+				64 * KIB));
+	expect_send(p->b, 3, IBV_WC_SUCCESS);
+	check_fill(p->a->mem + 64 * KIB, 200000, seed + 1);
+}
+
+static pid_t start_child(void)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+	return pid;
+}
+
+static void expect_child_ok(pid_t pid)
+{
+	int status;
+
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_msg(WIFEXITED(status) && !WEXITSTATUS(status),
+		  "the child ended with status 0x%x", status);
+}
+
+/* ---- fork --------------------------------------------------------------- */
+
+/* The child may do what it likes with the objects; they are copies. */
+static void use_in_child(struct pair *p)
+{
+	struct wr wr = wr_make(p->a, IBV_WR_SEND, 7, 0, 64);
+	struct ibv_wc wc;
+
+	/* What was in the queue when the process forked, and then no more. */
+	while (ibv_poll_cq(p->a->cq[CQ_SEND], 1, &wc))
+		;
+	check_rc(try_post_send(p->a, &wr), 0);
+	wr = wr_make(p->b, IBV_WR_SEND, 8, 0, 64);
+	try_post_recv(p->b, &wr);
+	check_eq(ibv_poll_cq(p->a->cq[CQ_SEND], 1, &wc), 0);
+	check_rc(ibv_req_notify_cq(p->a->cq[CQ_RECV], 0), 0);
+}
+
+static void destroy_in_child(struct end *e)
+{
+	check_rc(ibv_destroy_qp(e->qp), 0);
+	check_rc(ibv_destroy_cq(e->cq[CQ_SEND]), 0);
+	check_rc(ibv_destroy_cq(e->cq[CQ_RECV]), 0);
+	check_rc(ibv_dereg_mr(e->mr), 0);
+	check_rc(ibv_dealloc_pd(e->pd), 0);
+	check_rc(ibv_close_device(e->ctx), 0);
+}
+
+static void child_does_anything(void)
+{
+	enum { NOTHING, USE, DESTROY, BOTH, DOINGS };
+	struct pair p;
+	int t, what;
+
+	for (t = TOPO_SELF; t <= TOPO_CONTEXTS; t++) {
+		pair_open(&p, t, &plain, NULL);
+		for (what = NOTHING; what < DOINGS; what++) {
+			pid_t pid;
+
+			test_context("%s, child does %d", topo_name(t), what);
+			/* one request is on its way while the process forks */
+			post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 1, 0, MIB / 2,
+					       p.b, 0));
+			pid = start_child();
+			if (!pid) {
+				if (what & USE)
+					use_in_child(&p);
+				if ((what & DESTROY) && t == TOPO_CONTEXTS) {
+					destroy_in_child(p.a);
+					destroy_in_child(p.b);
+				}
+				exit(0);
+			}
+			expect_send(p.a, 1, IBV_WC_SUCCESS);
+			talk(&p, what);
+			expect_child_ok(pid);
+			talk(&p, what + 100);
+			expect_no_wc(p.b, CQ_RECV, 0);
+		}
+		pair_close(&p);
+	}
+}
+
+/* A connection ends with the parent, though the child lives on. */
+static void child_outlives_connection(void)
+{
+	struct opts o = plain, ob = plain;
+	struct pair p;
+	pid_t pid;
+
+	ob.timeout = 0;
+	ob.min_retry_ms = o.min_retry_ms = 300;
+	pair_open(&p, TOPO_PROCESSES, &o, &ob);
+	pid = start_child();
+	if (!pid) {
+		sleep(60);
+		_exit(1);
+	}
+	post_recv(p.b, 1, 0, 64);
+	check_rc(ibv_destroy_qp(p.a->qp), 0);
+	p.a->qp = NULL;
+	post_send(p.b, wr_make(p.b, IBV_WR_SEND, 2, 0, 8));
+	expect_send(p.b, 2, IBV_WC_RETRY_EXC_ERR);
+	check_eq(kill(pid, SIGKILL), 0);
+	check_eq(waitpid(pid, NULL, 0), pid);
+	pair_close(&p);
+}
+
+/* The child opens the device anew, and its child once more. */
+static void child_opens_anew(void)
+{
+	struct pair p, q;
+	int depth;
+	pid_t pid;
+
+	pair_open(&p, TOPO_CONTEXTS, &plain, NULL);
+	pid = start_child();
+	if (!pid) {
+		for (depth = 0; depth < 2; depth++) {
+			pair_open(&q, TOPO_CONTEXTS, &plain, NULL);
+			talk(&q, depth);
+			pid = start_child();
+			if (!pid)
+				continue;
+			talk(&q, depth + 5);
+			expect_child_ok(pid);
+			talk(&q, depth + 9);
+			pair_close(&q);
+			exit(0);
+		}
+		exit(0);
+	}
+	talk(&p, 20);
+	expect_child_ok(pid);
+	talk(&p, 21);
+	pair_close(&p);
+}
+
+struct talker {
+	struct pair p;
+	pthread_t thread;
+	bool stop;
+	unsigned int rounds;
+};
+
+static void *keep_talking(void *arg)
+{
+	struct talker *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED))
+		talk(&t->p, t->rounds++);
+	return NULL;
+}
+
+/* Threads are at work in every place while the process forks; some exec. */
+static void fork_storm(void)
+{
+	unsigned int i, n = 200 / test_slow();
+	struct talker t[2] = {};
+
+	for (i = 0; i < 2; i++) {
+		pair_open(&t[i].p, TOPO_CONTEXTS, &plain, NULL);
+		check_eq(pthread_create(&t[i].thread, NULL, keep_talking, &t[i]),
+			 0);
+	}
+	for (i = 0; i < n; i++) {
+		pid_t pid = fork();
+
+		check(pid >= 0);
+		if (!pid && i % 4 == 3)
+			exit(0);
+		if (!pid && i % 2)
+			execl("/bin/true", "true", NULL);
+		if (!pid)
+			_exit(0);
+		expect_child_ok(pid);
+	}
+	for (i = 0; i < 2; i++) {
+		__atomic_store_n(&t[i].stop, true, __ATOMIC_RELAXED);
+		pthread_join(t[i].thread, NULL);
+		test_note("%u rounds", t[i].rounds);
+		check(t[i].rounds);
+		pair_close(&t[i].p);
+	}
+}
+
+/* ---- limits ------------------------------------------------------------- */
+
+static void set_limit(int resource, rlim_t n)
+{
+	struct rlimit lim;
+
+	check(!getrlimit(resource, &lim));
+	lim.rlim_cur = n;
+	check(!setrlimit(resource, &lim));
+}
+
+/* No descriptor is left: what needs one says so, what has one goes on. */
+static void no_descriptors(void)
+{
+	struct pair p, q;
+	struct ibv_comp_channel *ch;
+	struct rlimit lim;
+	unsigned int used;
+
+	check(!getrlimit(RLIMIT_NOFILE, &lim));
+	pair_open(&p, TOPO_CONTEXTS, &plain, NULL);
+	talk(&p, 0);
+	pair_open_init(&q, TOPO_CONTEXTS, &plain, NULL);
+	used = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	close(used);
+	set_limit(RLIMIT_NOFILE, used);
+	check_errno_ptr(ibv_create_comp_channel(p.a->ctx), EMFILE);
+	check_errno_ptr(ibv_open_device(p.a->ctx->device), EMFILE);
+	/* The connection has to wait, and is there as soon as it can be. */
+	end_connect(q.a, q.b);
+	post_send(q.a, wr_rdma(q.a, IBV_WR_RDMA_WRITE, 1, 0, 64, q.b, 0));
+	expect_no_wc(q.a, CQ_SEND, 300);
+	talk(&p, 1);
+	set_limit(RLIMIT_NOFILE, lim.rlim_cur);
+	expect_send(q.a, 1, IBV_WC_SUCCESS);
+	talk(&q, 2);
+	ch = ibv_create_comp_channel(p.a->ctx);
+	check(ch);
+	check_rc(ibv_destroy_comp_channel(ch), 0);
+	pair_close(&q);
+	pair_close(&p);
+}
+
+/* Nothing is locked, so the limit of locked memory limits nothing. */
+static void no_locked_memory(void)
+{
+	struct opts o = plain;
+	unsigned long kib = 1;
+	struct pair p;
+	char line[128];
+	FILE *f;
+
+	set_limit(RLIMIT_MEMLOCK, 0);
+	o.mem_bytes = 64 * MIB;
+	pair_open(&p, TOPO_PROCESSES, &o, NULL);
+	talk(&p, 1);
+	f = fopen("/proc/self/status", "r");
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmLck: %lu", &kib) == 1)
+			break;
+	fclose(f);
+	check_eq(kib, 0);
+	pair_close(&p);
+}
+
+/* Until there is no memory for another one; the others do not notice. */
+static void no_memory(void)
+{
+	enum { MAX = 4096 };
+	static struct ibv_qp *qp[MAX];
+	struct ibv_qp_init_attr init = {
+		.cap = { .max_send_wr = 1024, .max_recv_wr = 1024,
+			 .max_send_sge = 8, .max_recv_sge = 8 },
+		.qp_type = IBV_QPT_RC,
+	};
+	struct rlimit lim;
+	struct pair p;
+	int n = 0;
+
+	if (test_is_sanitized())
+		test_skip("sanitizers take address space as they need it");
+	check(!getrlimit(RLIMIT_AS, &lim));
+	pair_open(&p, TOPO_CONTEXTS, &plain, NULL);
+	talk(&p, 0);
+	init.send_cq = init.recv_cq = p.a->cq[CQ_SEND];
+	set_limit(RLIMIT_AS, 1024ull * MIB);
+	do {
+		errno = 0;
+		qp[n] = ibv_create_qp(p.a->pd, &init);
+	} while (qp[n] && ++n < MAX);
+	check_msg(n < MAX && errno == ENOMEM, "%d QPs, then %m", n);
+	check(n > 10);
+	talk(&p, 1);
+	check_errno_ptr(ibv_create_qp(p.a->pd, &init), ENOMEM);
+	set_limit(RLIMIT_AS, lim.rlim_cur);
+	talk(&p, 2);
+	while (n--)
+		check_rc(ibv_destroy_qp(qp[n]), 0);
+	talk(&p, 3);
+	pair_close(&p);
+}
+
+static const struct test_case cases[] = {
+	CASE(child_does_anything),
+	CASE(child_outlives_connection),
+	CASE(child_opens_anew),
+	CASE_LIMIT(fork_storm, 60),
+	CASE(no_descriptors),
+	CASE(no_locked_memory),
+	CASE(no_memory),
+	CASES_END
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, cases);
+}
