@@ -156,6 +156,18 @@ static int tcpzc_build_send(struct tcpzc_qp *qp, const struct ibv_send_wr *wr)
 	return 0;
 }
 
+void tcpzc_publish_sends(struct tcpzc_qp *qp)
+{
+	const struct tcpzc_send_wqe *wqe = tcpzc_ring_slot(&qp->sq, qp->sq.prod - 1);
+	const struct tcpzc_sge *sge = (const void *)(wqe + 1);
+	uint32_t bytes = wqe->inline_len, i;
+
+	for (i = 0; i < wqe->num_sge; i++)
+		bytes += sge[i].length;
+	__atomic_store_n(&qp->sq_last_bytes, bytes, __ATOMIC_RELAXED);
+	tcpzc_ring_publish(&qp->sq);
+}
+
 int tcpzc_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 		    struct ibv_send_wr **bad_wr)
 {
@@ -177,7 +189,7 @@ int tcpzc_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 	}
 	posted = qp->sq.prod != start;
 	if (posted)
-		tcpzc_ring_publish(&qp->sq);
+		tcpzc_publish_sends(qp);
 	pthread_mutex_unlock(&qp->sq_lock);
 	if (posted)
 		to_tctx(ibqp->context)->be->ring_sq(qp);

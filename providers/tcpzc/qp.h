@@ -14,6 +14,13 @@
 	(IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | \
 	 IBV_SEND_INLINE)
 
+/*
+ * Hand over the requests before sq.prod, of which there is a new one, and note
+ * its size for the backend: once posted, its slot is not the provider's. Under
+ * sq_lock.
+ */
+void tcpzc_publish_sends(struct tcpzc_qp *qp);
+
 /* May work requests be posted to the send queue (IB 10.3.1)? */
 static inline int tcpzc_check_sq_state(const struct tcpzc_qp *qp)
 {

@@ -98,7 +98,7 @@ static int tcpzc_wr_complete(struct ibv_qp_ex *ex)
 		qp->sq.prod = qp->wr_first;
 	posted = qp->sq.prod != qp->wr_first;
 	if (posted)
-		tcpzc_ring_publish(&qp->sq);
+		tcpzc_publish_sends(qp);
 	pthread_mutex_unlock(&qp->sq_lock);
 	if (posted)
 		to_tctx(qp->vqp.qp.context)->be->ring_sq(qp);

@@ -96,6 +96,7 @@ struct tcpzc_qp {
 	struct tcpzc_ring sq;
 	struct tcpzc_ring rq;		/* depth 0: SRQ or none */
 	uint32_t sq_max_sge;
+	uint32_t sq_last_bytes;		/* of the last request posted */
 	uint32_t rq_max_sge;
 	uint32_t max_inline;		/* bytes */
 	bool sq_sig_all;

@@ -403,23 +403,6 @@ void ub_flush_acks(struct ub_qp *qp)
 
 /* ---- doorbells ---------------------------------------------------------- */
 
-/* Bytes of the send work request at @idx. */
-static u64 ub_posted_bytes(const struct ub_qp *qp, u32 idx)
-{
-	const struct tcpzc_ring *sq = &qp->base.sq;
-	const struct tcpzc_send_wqe *w = (const void *)
-		(sq->slots + (size_t)(idx & (sq->depth - 1)) * sq->stride);
-	const struct tcpzc_sge *sge = (const void *)(w + 1);
-	u64 bytes = 0;
-	u32 i;
-
-	if (w->flags & TCPZC_WQE_F_INLINE)
-		return w->inline_len;
-	for (i = 0; i < w->num_sge; i++)
-		bytes += sge[i].length;
-	return bytes;
-}
-
 /*
  * A post while earlier ones are still on their way may wait a little for more
  * of its kind: they are sent together by the next poll, or when the next
@@ -431,11 +414,13 @@ static bool ub_hold_back(struct ub_qp *qp)
 	u32 rung = __atomic_load_n(&qp->rung, __ATOMIC_RELAXED);
 	u32 prod = tz_load_acquire(&qp->base.sq.hdr->prod);
 	u32 cons = tz_load_acquire(&qp->base.sq.hdr->cons);
+	u64 bytes;
 
 	if ((s32)(rung - cons) <= 0 || prod - rung >= UB_HOLD_WRS)
 		return false;
 	/* Those that gather are mostly alike. */
-	return ub_posted_bytes(qp, prod - 1) * (prod - rung) < UB_HOLD_BYTES;
+	bytes = __atomic_load_n(&qp->base.sq_last_bytes, __ATOMIC_RELAXED);
+	return bytes * (prod - rung) < UB_HOLD_BYTES;
 }
 
 void ub_ring_sq(struct tcpzc_qp *base)
