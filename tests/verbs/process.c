@@ -54,6 +54,12 @@ static void expect_child_ok(pid_t pid)
 static void use_in_child(struct pair *p)
 {
 	struct wr wr = wr_make(p->a, IBV_WR_SEND, 7, 0, 64);
+	struct ibv_srq_init_attr srq = { .attr = { .max_wr = 1, .max_sge = 1 } };
+	struct ibv_qp_init_attr qp = {
+		.send_cq = p->a->cq[0], .recv_cq = p->a->cq[1],
+		.qp_type = IBV_QPT_RC,
+	};
+	struct ibv_qp_attr err = { .qp_state = IBV_QPS_ERR };
 	struct ibv_wc wc;
 
 	/* What was in the queue when the process forked, and then no more. */
@@ -64,6 +70,11 @@ static void use_in_child(struct pair *p)
 	try_post_recv(p->b, &wr);
 	check_eq(ibv_poll_cq(p->a->cq[CQ_SEND], 1, &wc), 0);
 	check_rc(ibv_req_notify_cq(p->a->cq[CQ_RECV], 0), 0);
+	check_errno_ptr(ibv_reg_mr(p->a->pd, p->a->mem, 4096, 0), EIO);
+	check_errno_ptr(ibv_create_cq(p->a->ctx, 1, NULL, NULL, 0), EIO);
+	check_errno_ptr(ibv_create_srq(p->a->pd, &srq), EIO);
+	check_errno_ptr(ibv_create_qp(p->a->pd, &qp), EIO);
+	check_rc(ibv_modify_qp(p->a->qp, &err, IBV_QP_STATE), EIO);
 }
 
 static void destroy_in_child(struct end *e)
@@ -143,6 +154,8 @@ static void child_opens_anew(void)
 	int depth;
 	pid_t pid;
 
+	if (test_is_tsan())
+		test_skip("TSan knows no threads in the child of a threaded process");
 	pair_open(&p, TOPO_CONTEXTS, &plain, NULL);
 	pid = start_child();
 	if (!pid) {

@@ -53,6 +53,9 @@ struct tcpzc_cq *ub_create_cq(struct tcpzc_context *base, uint32_t depth,
 	(void)comp_vector;
 	if (!cq)
 		goto err_out;
+	err = EIO;
+	if (ub_forked(ctx))
+		goto err_free;
 	err = ub_cq_alloc_ring(&cq->base.ring, depth);
 	if (err)
 		goto err_free;

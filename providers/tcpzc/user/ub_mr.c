@@ -134,15 +134,20 @@ static struct ub_mr *ub_mr_new(struct ub_context *ctx, struct tcpzc_pd *pd,
 struct tcpzc_mr *ub_reg_mr(struct tcpzc_pd *pd, void *addr, size_t len,
 			   uint64_t iova, int access)
 {
+	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
 	struct ub_mr *mr;
 
+	if (ub_forked(ctx)) {
+		errno = EIO;
+		return NULL;
+	}
 	/* What is aligned for the peer must be aligned here (ub_mr_atomic). */
 	if ((access & IBV_ACCESS_REMOTE_ATOMIC) &&
 	    (((uintptr_t)addr ^ iova) & 7)) {
 		errno = EINVAL;
 		return NULL;
 	}
-	mr = ub_mr_new(ub_ctx_of(pd->ibpd.context), pd, addr, len, iova, access);
+	mr = ub_mr_new(ctx, pd, addr, len, iova, access);
 	return mr ? &mr->base : NULL;
 }
 
@@ -192,6 +197,8 @@ int ub_rereg_mr(struct tcpzc_mr *base, int flags, struct tcpzc_pd *pd,
 	struct ub_context *ctx = ub_ctx_of(base->vmr.ibv_mr.context);
 	int err = 0;
 
+	if (ub_forked(ctx))
+		return EIO;
 	ub_mr_kill(ctx, mr);
 	/* Engines may still hold pinned references to the handle's object. */
 	if (atomic_load(&mr->refs) != 1)

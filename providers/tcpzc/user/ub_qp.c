@@ -175,8 +175,11 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 	};
 	bool ud = attr->qp_type == IBV_QPT_UD;
 	struct ub_qp *qp = NULL;
-	int err = ENOMEM;
+	int err = EIO;
 
+	if (ub_forked(ctx))
+		goto err_out;
+	err = ENOMEM;
 	if (posix_memalign((void **)&qp, 64, sizeof(*qp)))
 		goto err_out;
 	memset(qp, 0, sizeof(*qp));
@@ -332,6 +335,8 @@ int ub_modify_qp(struct tcpzc_qp *base, struct ibv_qp_attr *attr, int mask)
 	struct ub_qp *qp = (struct ub_qp *)base;
 	int err;
 
+	if (ub_forked(qp->ctx))
+		return EIO;
 	ub_turn_lock(qp);
 	err = ub_modify_locked(qp, attr, mask);
 	ub_turn_unlock(qp);
@@ -345,6 +350,8 @@ int ub_query_qp(struct tcpzc_qp *base, struct ibv_qp_attr *attr, int mask,
 
 	(void)mask;
 	(void)init_attr;
+	if (ub_forked(qp->ctx))
+		return EIO;
 	ub_turn_lock(qp);
 	*attr = qp->attr;
 	attr->qp_state = (enum ibv_qp_state)qp->eng.state;
@@ -406,8 +413,14 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	struct ibv_qp *ib = &base->vqp.qp;
 	bool crowded;
 
-	if (ub_forked(ctx))
+	if (ub_forked(ctx)) {
+		/* The other lists it is on may be in disorder, and are not used. */
+		pthread_mutex_lock(&ctx->lock);
+		list_del(&qp->node);
+		pthread_mutex_unlock(&ctx->lock);
+		ub_qp_free(qp);
 		return 0;
+	}
 	pthread_mutex_lock(&ctx->lock);
 	ub_qp_unlink(ctx, qp);
 	pthread_mutex_unlock(&ctx->lock);

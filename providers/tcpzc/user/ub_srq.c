@@ -41,9 +41,14 @@ struct tcpzc_srq *ub_create_srq(struct tcpzc_pd *pd,
 				struct ibv_srq_init_attr *attr)
 {
 	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
-	struct ub_srq *srq = calloc(1, sizeof(*srq));
 	struct tcpzc_ring ring;
+	struct ub_srq *srq;
 
+	if (ub_forked(ctx)) {
+		errno = EIO;
+		return NULL;
+	}
+	srq = calloc(1, sizeof(*srq));
 	if (!srq)
 		goto err_nomem;
 	srq->base.max_sge = attr->attr.max_sge ? attr->attr.max_sge : 1;
