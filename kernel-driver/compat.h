@@ -47,6 +47,13 @@ static inline void tcpzc_hrtimer_setup(struct hrtimer *timer,
 #define tcpzc_sockaddr(ss)	((struct sockaddr *)(ss))
 #endif
 
+/* What setup_udp_tunnel_sock() and udp_tunnel_sock_release() take. */
+#ifdef TCPZC_HAS_UDP_TUNNEL_SK
+#define tcpzc_udp_tunnel(sock)	((sock)->sk)
+#else
+#define tcpzc_udp_tunnel(sock)	(sock)
+#endif
+
 static inline struct ib_umem *tcpzc_umem_get(struct ib_device *dev, u64 addr,
 					     u64 len, int access)
 {

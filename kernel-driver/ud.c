@@ -133,7 +133,7 @@ static struct socket *tcpzc_udp_new(struct tcpzc_net *tnet, int family)
 	if (rc)
 		return ERR_PTR(rc);
 	sock->sk->sk_sndtimeo = msecs_to_jiffies(TCPZC_UD_WAIT_MS);
-	setup_udp_tunnel_sock(tnet->net, sock->sk, &tunnel);
+	setup_udp_tunnel_sock(tnet->net, tcpzc_udp_tunnel(sock), &tunnel);
 	return sock;
 }
 
@@ -143,7 +143,7 @@ void tcpzc_udp_close(struct tcpzc_net *tnet)
 
 	for (i = 0; i < TCPZC_FAMILIES; i++) {
 		if (tnet->udp[i])
-			udp_tunnel_sock_release(tnet->udp[i]->sk);
+			udp_tunnel_sock_release(tcpzc_udp_tunnel(tnet->udp[i]));
 		tnet->udp[i] = NULL;
 	}
 }
