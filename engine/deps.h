@@ -79,7 +79,13 @@ static inline __le64 tz_cpu_to_le64(u64 v) { return htole64(v); }
 #define tz_cpu_to_le16(v)	cpu_to_le16(v)
 #define tz_cpu_to_le32(v)	cpu_to_le32(v)
 #define tz_cpu_to_le64(v)	cpu_to_le64(v)
+#else
+#define __force
 #endif
+
+/* Immediate data is in network byte order everywhere, and carried untouched. */
+static inline __be32 tz_imm_to_wire(u32 imm) { return (__force __be32)imm; }
+static inline u32 tz_imm_from_wire(__be32 imm) { return (__force u32)imm; }
 
 /*
  * Copy out of memory that somebody else may write at the same time. What is

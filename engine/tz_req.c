@@ -400,7 +400,8 @@ static void tz_req_put_send_hdr(struct tz_qp *qp, const struct tz_swqe *sw,
 	struct tz_send_hdr h = {
 		.total = tz_cpu_to_le32(sw->len),
 		.offset = tz_cpu_to_le32(qp->req.cur_off),
-		.imm = (flags & TZ_PDU_F_IMM) ? (__be32)qp->req.wqe.imm_data : 0,
+		.imm = (flags & TZ_PDU_F_IMM) ?
+			       tz_imm_to_wire(qp->req.wqe.imm_data) : 0,
 	};
 
 	tz_tx_hdr(qp, &h.h, TZ_PDU_SEND, flags, len, sw->msn);
@@ -413,7 +414,8 @@ static void tz_req_put_write_hdr(struct tz_qp *qp, const struct tz_swqe *sw,
 	struct tz_write_hdr h = {
 		.total = tz_cpu_to_le32(sw->len),
 		.offset = tz_cpu_to_le32(qp->req.cur_off),
-		.imm = (flags & TZ_PDU_F_IMM) ? (__be32)qp->req.wqe.imm_data : 0,
+		.imm = (flags & TZ_PDU_F_IMM) ?
+			       tz_imm_to_wire(qp->req.wqe.imm_data) : 0,
 		.rkey = tz_cpu_to_le32(qp->req.wqe.rkey),
 		.addr = tz_cpu_to_le64(qp->req.wqe.remote_addr),
 	};

@@ -78,7 +78,7 @@ static void tz_rsp_complete(struct tz_qp *qp, u8 status)
 			cqe.opcode = TCPZC_WC_RECV_RDMA_WITH_IMM;
 		if (h->h.flags & TZ_PDU_F_IMM) {
 			cqe.flags |= TCPZC_CQE_F_WITH_IMM;
-			cqe.imm_data = (u32)h->imm;
+			cqe.imm_data = tz_imm_from_wire(h->imm);
 		}
 		if (h->h.flags & TZ_PDU_F_SOLICITED)
 			cqe.flags |= TCPZC_CQE_F_SOLICITED;

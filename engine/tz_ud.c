@@ -48,7 +48,7 @@ static void tz_ud_fill_hdr(struct tz_qp *qp, struct tz_ud_out *out)
 		flags |= TZ_UD_F_SOLICITED;
 	if (w->opcode == TCPZC_WQE_SEND_WITH_IMM) {
 		flags |= TZ_UD_F_IMM;
-		imm = (__be32)w->imm_data;
+		imm = tz_imm_to_wire(w->imm_data);
 	}
 	tz_ud_make(&out->hdr, qp->init.qpn, w->ud.dest_qpn, qkey, flags, imm,
 		   out->bytes);
@@ -160,7 +160,7 @@ static void tz_ud_complete(struct tz_qp *qp, const struct tz_ud_hdr *h, u8 statu
 			cqe.flags |= TCPZC_CQE_F_SOLICITED;
 		if (h->flags & TZ_UD_F_IMM) {
 			cqe.flags |= TCPZC_CQE_F_WITH_IMM;
-			cqe.imm_data = (u32)h->imm;
+			cqe.imm_data = tz_imm_from_wire(h->imm);
 		}
 	}
 	qp->ops->complete_recv(qp, &cqe);
