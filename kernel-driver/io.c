@@ -270,6 +270,7 @@ static void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags)
  */
 static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 {
+	/* Pairs with the release by which the application publishes requests. */
 	u32 prod = smp_load_acquire(&qp->sq->hdr->prod);
 
 	if (prod != qp->seen) {

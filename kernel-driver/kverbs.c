@@ -94,6 +94,7 @@ static int tcpzc_put_send(struct tcpzc_qp *qp, u32 prod,
 		return -EOPNOTSUPP;
 	if (wr->num_sge < 0 || wr->num_sge > qp->eng.init.sq_max_sge)
 		return -EINVAL;
+	/* Pairs with the engine's release of slots that it has done with. */
 	if (prod - smp_load_acquire(&sq->hdr->cons) >= sq->depth)
 		return -ENOMEM;
 	memset(w, 0, sizeof(*w));
@@ -139,6 +140,7 @@ static int tcpzc_put_recv(const struct tcpzc_uring *rq, u32 max_sge, u32 prod,
 
 	if (!rq || wr->num_sge < 0 || wr->num_sge > max_sge)
 		return -EINVAL;
+	/* Pairs with the engine's release of slots that it has done with. */
 	if (prod - smp_load_acquire(&rq->hdr->cons) >= rq->depth)
 		return -ENOMEM;
 	w = tcpzc_uring_slot(rq, prod);
@@ -166,6 +168,7 @@ int tcpzc_kpost_recv(struct tcpzc_qp *qp, const struct ib_recv_wr *wr,
 		qp->krq_prod++;
 	}
 	if (qp->rq)
+		/* Pairs with the engine's acquire of what has been posted. */
 		smp_store_release(&qp->rq->hdr->prod, qp->krq_prod);
 	spin_unlock_irqrestore(&qp->krq_lock, flags);
 	/* A full barrier, as tz_rsp_want_doorbell() asks for. */
@@ -213,6 +216,7 @@ int tcpzc_poll_cq(struct ib_cq *ibcq, int num, struct ib_wc *wc)
 
 	spin_lock_irqsave(&cq->poll_lock, flags);
 	cons = ring->hdr->cons;
+	/* Pairs with the engine's release of completions. */
 	while (n < num && cons != smp_load_acquire(&ring->hdr->prod))
 		tcpzc_wc_of(cq, tcpzc_uring_slot(ring, cons++), &wc[n++]);
 	/* Pairs with the acquire before the slots are written again. */

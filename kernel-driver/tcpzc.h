@@ -231,8 +231,10 @@ struct tcpzc_parked {
 struct tcpzc_conn {
 	enum tcpzc_conn_state state;	/* written under qp->mutex and qp->lock */
 	struct socket *sock;		/* that we write to; under qp->mutex */
-	struct socket *rsock;		/* that we read from: the same, but for a
-					 * QP connected to itself */
+	struct socket *rsock;		/*
+					 * that we read from: the same, but for a
+					 * QP connected to itself
+					 */
 	struct sock *wsk, *rsk;		/* theirs while UP or PARTING; under qp->lock */
 	u64 session_id;
 	u32 backoff_ms;

@@ -39,8 +39,10 @@ struct tcpzc_ring_hdr {
 	__u32 cons;		/* written by the consumer */
 	__u32 pad1[15];
 	__u32 flags;		/* TCPZC_RING_*, written by the engine */
-	__u32 seen;		/* @prod when the engine last looked; send queues
-				 * in kernel mode: up to there no doorbell is needed */
+	__u32 seen;		/*
+				 * @prod when the engine last looked; send queues in
+				 * kernel mode: up to there no doorbell is needed
+				 */
 	__u32 pad2[14];
 	__u32 arm;		/* TCPZC_ARM_*; completion queues in kernel mode */
 	__u32 pad3[15];
