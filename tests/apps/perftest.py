@@ -22,6 +22,9 @@ EVENTS = tuple(p for p in BOTH if "write" not in p)
 CAS = ["-A", "CMP_AND_SWAP"]
 SIZES = [1 << i for i in range(1, 24)]
 
+# On a machine that is disturbed too much perftest cannot measure its clock, and has
+# no figures.
+NO_CLOCK = "Correlation coefficient r^2"
 # A standard deviation may be -nan: rounding in perftest.
 NUMBERS = re.compile(r"^\s*\d[\d.]*(\s+-?(\d[\d.]*|nan))+\s*$")
 
@@ -208,4 +211,5 @@ def run(ctx, case, bed_class):
         if not rows(reporting.text()):
             raise Fail("no figures\n" + pair.describe())
         return
-    check_figures(case, reporting)
+    if NO_CLOCK not in reporting.text("err"):
+        check_figures(case, reporting)

@@ -63,13 +63,14 @@ def end_children():
 def sockets(paths):
     """TCP sockets in namespaces in which no program runs any more.
 
-    TIME_WAIT is TCP's own. A machine's own network is not looked at: others
+    TIME_WAIT is TCP's own, and where the way has been cut, so is whatever waits for
+    the other side. A machine's own network is not looked at: others
     use it.
     """
     deadline = time.monotonic() + SETTLE
     while True:
         found = [f"socket left on {path.name}: port {port}, state {state}"
-                 for path in paths for space in path.all() if space.pid
+                 for path in paths if not path.cut for space in path.all() if space.pid
                  for port, state in net.tcp_sockets(space) if state != net.TIME_WAIT]
         if not found or time.monotonic() > deadline:
             return found

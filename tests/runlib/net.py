@@ -97,6 +97,7 @@ class Path:
 
     def __init__(self, name):
         self.name = name
+        self.cut = False            # a test has removed an interface or a side
         self.spaces = {}
         try:
             if name.startswith("veth"):

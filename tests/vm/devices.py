@@ -82,7 +82,7 @@ def running(ctx, bed, path, *args):
     pair = Pair(ctx, bed, path, "ib_write_bw",
                 ("-d", "tcpzc0", "-F", "-D", "30", *args), limit=60)
     deadline = time.monotonic() + 10
-    while not any(entry.get("state") == "RTS" for entry in
+    while not any(entry["type"] == "RC" and entry["state"] == "RTS" for entry in
                   rdma(path.spaces["client"], "resource", "show", "qp")):
         if time.monotonic() > deadline or pair.client.poll() is not None:
             raise Fail("no queue pair gets to RTS\n" + pair.describe())

@@ -11,26 +11,26 @@ vm_complaints+='|Call Trace|Oops|Kernel panic|general protection|Segfault with n
 vm_complaints+='|unregister_netdevice: waiting|leaked reference|refcount_t:|kmemleak:.*new'
 vm_complaints+='|still in use|page allocation failure|Out of memory|tcpzc-vm: bad:'
 
-# vm_module TREE MAKE...: builds kernel-driver/ by the command, which runs in a
-# copy of it in TREE, because several kernels have a build of it.
-vm_module() {
-	local tree=$1 part
+# The modules, directories of the repository that "make KDIR=" builds.
+vm_sources=(kernel-driver tests/bench/ceiling)
 
-	shift
-	[ "$module" ] || return 0
+# vm_build MAKE: builds the modules in a copy of them in $tree, because several
+# kernels have a build of each. MAKE DIRECTORY does it for a directory of the copy.
+vm_build() {
+	local part
+
 	[ -z "$as_is" ] || return 0
-	[ -f "$root/kernel-driver/Makefile" ] || return 0
 	mkdir -p "$tree"
 	(
 		flock 9
-		for part in engine kernel-driver; do
+		use_ccache "$root"
+		for part in engine "${vm_sources[@]}"; do
 			mkdir -p "$tree/$part"
 			vm_copy "$root/$part" "$tree/$part"
+			[ -f "$tree/$part/Makefile" ] || continue
+			"$1" "$part" >"$tree/build.log" 2>&1 9>&- ||
+				die "$part: $(tail -n 40 "$tree/build.log")"
 		done
-		use_ccache "$root"
-		cd "$tree/kernel-driver" || exit
-		"$@" >"$tree/build.log" 2>&1 9>&- ||
-			die "kernel-driver: $(tail -n 40 "$tree/build.log")"
 	) 9>"$tree/.lock"
 }
 
@@ -52,24 +52,44 @@ vm_copy() {
 	done <"$2/.files"
 }
 
-# vm_modules TREE RELEASE DIRECTORY: prints a directory for modprobe -d with the
-# kernel's modules, which DIRECTORY has for modprobe -d, and tcpzc.ko.
-vm_modules() {
-	local tree=$1 release=$2 stock=$3/lib/modules/$2 mine
-	local ko=$tree/kernel-driver/tcpzc.ko
+# vm_install RELEASE DIRECTORY: makes $modules, a directory for modprobe -d with
+# the kernel's modules, which DIRECTORY has in the same way, and ours.
+vm_install() {
+	local release=$1 stock=$2/lib/modules/$1 mine ours
 
-	mine=$tree/modules/lib/modules/$release
+	modules=$tree/modules
+	mine=$modules/lib/modules/$release
+	mapfile -t ours < <(vm_ours)
 	(
 		flock 9
 		# depmod takes seconds for a distribution's kernel.
-		[ "$mine/modules.dep" -nt "$ko" ] && exit
-		rm -rf "$tree/modules"
+		[ -z "$(vm_newer "$mine/modules.dep" "${ours[@]}")" ] && exit
+		rm -rf "$modules"
 		mkdir -p "$mine/updates"
 		ln -s "$stock"/modules.{builtin,order}* "$stock/kernel" "$mine/"
-		cp "$ko" "$mine/updates/"
-		depmod -b "$tree/modules" "$release"
-	) 9>"$tree/.lock" >&2
-	echo "$tree/modules"
+		cp "${ours[@]}" "$mine/updates/"
+		depmod -b "$modules" "$release"
+	) 9>"$tree/.lock"
+}
+
+vm_ours() {
+	local part file
+
+	for part in "${vm_sources[@]}"; do
+		for file in "$tree/$part"/*.ko; do
+			[ ! -f "$file" ] || echo "$file"
+		done
+	done
+}
+
+# vm_newer FILE OTHER...: the others that are newer, or FILE if it is not there.
+vm_newer() {
+	local file
+
+	[ -f "$1" ] || echo "$1"
+	for file in "${@:2}"; do
+		[ ! "$file" -nt "$1" ] || echo "$file"
+	done
 }
 
 vm_provider() {
@@ -84,7 +104,7 @@ vm_provider() {
 		"TCPZC_VM=$kind-$kernel_name" "TCPZC_VM_OUT=/run/out"
 		"TERM=${TERM:-dumb}")
 	load=(ib_uverbs rdma_ucm ib_umad)
-	[ ! -f "$tree/kernel-driver/tcpzc.ko" ] || load+=(tcpzc)
+	[ -z "$module" ] || [ ! -f "$tree/kernel-driver/tcpzc.ko" ] || load+=(tcpzc)
 	IFS=, read -ra more <<<"$loads"
 	load+=(${more[@]:+"${more[@]}"})
 }
@@ -95,23 +115,26 @@ vm_prepare_uml() {
 	[ "$as_is" ] ||
 		deb_install perftest ibverbs-utils rdmacm-utils iproute2 iperf3 kmod
 	tree=$root/build/vm/${kernel_dir##*/}
-	modules=$kernel_dir/modules
-	vm_module "$tree" make -s ARCH=um KDIR="$kernel_dir" CC="ccache gcc"
-	[ ! -f "$tree/kernel-driver/tcpzc.ko" ] ||
-		modules=$(vm_modules "$tree" "$(cat "$kernel_dir/include/config/kernel.release")" \
-			"$kernel_dir/modules")
+	vm_build vm_make_uml
+	vm_install "$(cat "$kernel_dir/include/config/kernel.release")" "$kernel_dir/modules"
 	vm_provider
+}
+
+vm_make_uml() {
+	make -s -C "$tree/$1" ARCH=um KDIR="$kernel_dir" CC="ccache gcc"
 }
 
 # The job that tests/vm/init reads.
 vm_job() {
-	local command=("$@") project=$PWD bed=$kind terminal=''
+	local command=("$@") project=$PWD bed=$kind terminal='' clock
 
 	leaks=${leaks:+leaks}
+	clock=$(awk -F': ' '/^cpu MHz/ { print $2; exit }' /proc/cpuinfo)
+	: "${clock:=1000.000}"
 	[ -z "$input" ] || terminal=$(stty size 2>/dev/null |
 		sed 's/\(.*\) \(.*\)/rows \1 cols \2/')
 	declare -p bed project shares modules load command variables results leaks \
-		input output errors terminal | sed 's/^declare -[-aAx]* //'
+		input output errors terminal clock | sed 's/^declare -[-aAx]* //'
 }
 
 # A processor that no other bed of ours runs on, or the last one. It is ours as
@@ -152,10 +175,7 @@ vm_start_uml() {
 	fi
 }
 
-# tests/vm/debian-root's line for a kernel.
 vm_prepare_qemu() {
-	local release
-
 	[ "$as_is" ] || deb_install qemu-system-x86
 	kernel_name=$kernel
 	kernel_dir=$("$root/tests/vm/debian-root" ${as_is:+--as-is})
@@ -163,14 +183,16 @@ vm_prepare_qemu() {
 	[ -n "$release" ] || die "no such kernel: $kernel (there are:" \
 		"$(cut -d' ' -f1 "$kernel_dir/kernels" | xargs))"
 	tree=$root/build/vm/$release
-	modules=
-	vm_module "$tree" vm_in_root "$kernel_dir" "$tree" \
-		make -s -C /mnt/kernel-driver KDIR="/usr/src/linux-headers-$release"
-	[ ! -f "$tree/kernel-driver/tcpzc.ko" ] ||
-		modules=$(vm_modules "$tree" "$release" "$kernel_dir")
-	vm_initramfs "$release"
+	vm_build vm_make_qemu
+	vm_install "$release" "$kernel_dir"
+	vm_initramfs
 	vm_provider
 	vm_shares
+}
+
+vm_make_qemu() {
+	vm_in_root "$kernel_dir" "$tree" \
+		make -s -C "/mnt/$1" KDIR="/usr/src/linux-headers-$release"
 }
 
 # vm_in_root ROOT DIRECTORY COMMAND...: with Debian's root and, in its /mnt, a
@@ -199,7 +221,7 @@ vm_initramfs() {
 	cp "$kernel_dir/bin/busybox" "$dir/bin/"
 	install -m 755 "$root/tests/vm/initramfs" "$dir/init"
 	for name in virtio_pci 9pnet_virtio 9p overlay; do
-		modprobe -d "$kernel_dir" -S "$1" --show-depends "$name"
+		modprobe -d "$kernel_dir" -S "$release" --show-depends "$name"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/needed"
 	while read -r file; do
 		name=${file##*/}
@@ -225,7 +247,7 @@ vm_shares() {
 }
 
 vm_start_qemu() {
-	local release=${tree##*/} share machine
+	local share machine
 	local how=local,security_model=none,multidevs=remap
 
 	machine=(qemu-system-x86_64 -M q35 -accel "tcg,thread=multi" -cpu max -smp 2

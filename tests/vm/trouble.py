@@ -2,6 +2,7 @@
 """Devices, interfaces, namespaces and the module go away while programs run."""
 
 import os
+import signal
 import subprocess
 import time
 
@@ -18,7 +19,9 @@ NETEM = {
     "delay": ("delay", "20ms"), "delay-loss": ("delay", "20ms", "loss", "1%"),
     "reorder": ("delay", "5ms", "reorder", "70%", "50%"), "duplicate": ("duplicate", "10%"),
 }
-NOTICE = 30         # seconds in which a program must have noticed that its device has gone
+NOTICE = 30         # seconds in which what is to go has gone
+CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, 128 + signal.SIGSEGV,
+           128 + signal.SIGBUS, 128 + signal.SIGABRT)
 
 
 def pingpong(ctx, case, words):
@@ -50,59 +53,77 @@ def reload(ctx):
         must("modprobe", "tcpzc")
 
 
+def gone(pair, path, bed, *sides):
+    """The devices are gone. A program that only polls does not see that, on any
+    device: its queues have become memory that nobody writes. It can be ended."""
+    for side in sides:
+        name = bed.device(path, side)
+        deadline = time.monotonic() + NOTICE
+        while os.path.exists(f"/sys/class/infiniband/{name}"):
+            if time.monotonic() > deadline:
+                raise Fail(f"{name} is still there\n" + pair.describe())
+            time.sleep(0.05)
+    end(pair)
+    for process in pair.all():
+        expect(process.status not in CRASHES, "crashes", *pair.all())
+
+
 def unload_in_use(ctx):
-    """Refused, or clean: the programs end by themselves."""
+    """Refused, or clean."""
     path, bed = opened(ctx)
     pair = running(ctx, bed, path)
     if rmmod().returncode:
         expect(pair.client.poll() is None, "refused, and yet", *pair.all())
         end(pair)
         return
-    must_end(pair)
+    gone(pair, path, bed, "client", "server")
     must("modprobe", "tcpzc")
 
 
-def must_end(pair):
-    """Both programs end, with an error."""
-    for process in (pair.client, pair.server):
-        if not process.wait(NOTICE):
-            process.end()
-            raise Fail(f"the {process.name} has noticed nothing for {NOTICE} s\n"
-                       + pair.describe())
-        expect(process.status != 0, "takes it for success", *pair.all())
-
-
 def delete_in_use(ctx):
-    """rdma link delete: the device's programs get errors."""
     for side in ("client", "server"):
         path, bed = opened(ctx)
         pair = running(ctx, bed, path)
         bed.delete(path, side)
-        must_end(pair)
+        gone(pair, path, bed, side)
 
 
 def interface_in_use(ctx):
-    """The interface is deleted, and with it the device."""
+    """The interface is deleted, and with it the device; veth's other end, too."""
     path, bed = opened(ctx)
     pair = running(ctx, bed, path)
+    path.cut = True
     path.spaces["client"].call("ip", "link", "delete", path.netdev["client"])
-    must_end(pair)
-    for side in path.spaces:
-        name = bed.device(path, side)
-        expect(not os.path.exists(f"/sys/class/infiniband/{name}"), f"{name} is still there")
+    gone(pair, path, bed, "client", "server")
 
 
 def namespace_in_use(ctx):
-    """Nobody holds the namespace any more but the device's connections."""
+    """Nobody holds the namespace any more but what the kernel does for the program."""
     path, bed = opened(ctx)
     pair = running(ctx, bed, path)
-    path.spaces["client"].close()
-    path.spaces["client"].pid = 0
-    del path.spaces["client"]
+    path.cut = True
+    path.spaces.pop("client").close()
     pair.client.signal_group(9)
     expect(pair.client.wait(5), "the client cannot be killed", *pair.all())
-    if not pair.server.wait(NOTICE):
-        raise Fail("the server has noticed nothing\n" + pair.describe())
+    gone(pair, path, bed, "client", "server")
+
+
+def fatal_event(ctx):
+    """A program that waits for events hears of it."""
+    path, bed = opened(ctx)
+    process = ctx.start(bed.command(path, "server", "ibv_asyncwatch", ["-d", "tcpzc0"]))
+    while "async_fd" not in process.text() and not process.find("ibv_asyncwatch"):
+        expect(process.poll() is None, "ends", process)
+        time.sleep(0.05)
+    time.sleep(1)
+    bed.delete(path, "server")
+    deadline = time.monotonic() + NOTICE
+    while "fatal" not in process.text().lower():
+        if time.monotonic() > deadline:
+            process.end()
+            raise Fail("no fatal event\n" + process.describe())
+        time.sleep(0.05)
+    process.end()
 
 
 def link_down(ctx):
@@ -137,4 +158,4 @@ def many_queue_pairs(ctx):
 
 CASES = {"reload": reload, "unload-in-use": unload_in_use, "delete-in-use": delete_in_use,
          "interface-in-use": interface_in_use, "namespace-in-use": namespace_in_use,
-         "link-down": link_down, "mtu": mtu_changes, "500-queue-pairs": many_queue_pairs}
+         "fatal-event": fatal_event, "link-down": link_down, "mtu": mtu_changes, "500-queue-pairs": many_queue_pairs}
