@@ -13,6 +13,8 @@ import time
 from .proc import Failed
 
 ADDRESS = {"server": "198.18.7.1", "client": "198.18.7.2"}
+# The kernel's iWARP device takes an index for an interface of its own.
+IFINDEX = {"server": "101", "client": "102"}
 CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
 ALLOWED = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 
@@ -81,9 +83,11 @@ class Namespace:
 class Path:
     """name, the server's address, and how to run a command at either side."""
 
-    def __init__(self, name, congestion=None):
+    def __init__(self, name, congestion=None, mtu=1500, netem=()):
         self.name = name
         self.congestion = congestion
+        self.mtu = mtu
+        self.netem = netem              # words for tc, of both directions
         self.spaces = {}
         try:
             self._open()
@@ -107,12 +111,16 @@ class Path:
         client = self.spaces["client"] = Namespace()
         self.server = ADDRESS["server"]
         self.netdev = {"server": "bench1", "client": "bench0"}
-        client.call("ip", "link", "add", "bench0", "type", "veth", "peer", "name",
-                    "bench1", "netns", str(server.pid))
+        client.call("ip", "link", "add", "bench0", "index", IFINDEX["client"], "mtu",
+                    str(self.mtu), "type", "veth", "peer", "name", "bench1", "index",
+                    IFINDEX["server"], "mtu", str(self.mtu), "netns", str(server.pid))
         for side, space in self.spaces.items():
             space.call("ip", "addr", "add", ADDRESS[side] + "/30", "dev",
                        self.netdev[side])
             space.call("ip", "link", "set", self.netdev[side], "up")
+            if self.netem:
+                space.call("tc", "qdisc", "add", "dev", self.netdev[side], "root", "netem",
+                           *self.netem)
         for side, space in self.spaces.items():
             space.wait_running(self.netdev[side])
 

@@ -18,7 +18,7 @@ def runner(bench):
     return os.path.join(bench.build, "bin", "tcpzc-run")
 
 
-def _row(process):
+def row(process):
     """The last line of numbers that perftest has printed."""
     rows = [line for line in process.text().splitlines() if NUMBERS.match(line)]
     if not rows:
@@ -41,7 +41,7 @@ def once(bench, path, program, args, wrap=(), timeout=None):
         command(bench, path, "server", program, args, port),
         [*wrap, *command(bench, path, "client", program, args, port)],
         port, timeout or bench.timeout)
-    return _row(client), server, client
+    return row(client), server, client
 
 
 def _bandwidth_args(size, qps):

@@ -38,14 +38,14 @@ def machine():
     return {"kernel": platform.release(), "cpus": os.cpu_count(), "model": model}
 
 
-def section(cases, results, errors, syscalls):
+def section(cases, results, errors, syscalls, bounds=targets.TARGETS):
     """What the report says about one path with one congestion control."""
     results = {name: found for name, found in results.items() if found}
     found = {c.name: summarize(c, results[c.name]) for c in cases if c.name in results}
     medians = {name: entry["median"] for name, entry in found.items()}
     return {"cases": found, "errors": errors, "syscalls": syscalls,
             "best_raw": targets.best_raw(medians),
-            "targets": targets.judge(results, syscalls)}
+            "targets": targets.judge(results, syscalls, bounds)}
 
 
 def _number(value, digits=3):

@@ -66,14 +66,14 @@ def median(results):
     return statistics.median(r.value for r in quiet) if quiet else None
 
 
-def judge(runs, syscalls):
+def judge(runs, syscalls, targets=TARGETS):
     """A list of dictionaries; reached is None where a figure is missing.
 
     runs: for each case, the results of its repetitions in order.
     """
     medians = {name: median(results) for name, results in runs.items()}
     rows = []
-    for target in TARGETS:
+    for target in targets:
         against = best_raw(medians) if target.against == "best_raw" else target.against
         ours = _value(target.ours, medians, syscalls)
         other = medians.get(against)
