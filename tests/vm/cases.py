@@ -12,7 +12,8 @@ from runlib.pair import Pair
 from . import devices, kernel, trouble
 from .kernel import Kernel, Siw
 
-VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible")
+VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible",
+         "hostile_hello", "hostile_pdu", "hostile_ring")
 LONG = 120
 
 
