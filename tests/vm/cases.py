@@ -14,6 +14,8 @@ from .kernel import Kernel, Siw
 
 VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible",
          "hostile_hello", "hostile_pdu", "hostile_ring")
+# How many times slower a machine is, for tests that count or wait.
+SLOW = {"uml-debug": 10, "uml-smp": 2, "qemu-6.12": 6, "qemu-7.x": 6}
 LONG = 120
 
 
@@ -78,7 +80,9 @@ def verbs(ctx, name):
     path = ctx.path("loopback")
     bed = Kernel(ctx)
     bed.prepare(path)
-    process = ctx.finish(bed.command(path, "server", program), 600, name=name)
+    slow = SLOW.get(os.environ.get("TCPZC_VM"), 1)
+    process = ctx.finish(bed.command(path, "server", program, env={"TEST_SLOW": slow}), 600,
+                         name=name)
     if process.status == 77:
         raise Skip(process.output().strip().splitlines()[-1])
     expect(process.status == 0, "fails", process)
