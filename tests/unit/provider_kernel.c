@@ -486,6 +486,10 @@ static int in_child(struct objects *o, struct ibv_srq *srq)
 	    fk.rings[KB_DOOR_SQ] || fk.rings[KB_DOOR_RQ] ||
 	    fk.rings[KB_DOOR_SRQ])
 		return 2;
+	if (ibv_alloc_pd(o->pd->context) || errno != EIO ||
+	    ibv_create_cq(o->pd->context, 1, NULL, NULL, 0) || errno != EIO ||
+	    ibv_resize_cq(o->send_cq, 10) != EIO)
+		return 5;
 	if (ibv_destroy_srq(srq) || ibv_destroy_qp(o->qp) ||
 	    ibv_destroy_cq(o->send_cq) || ibv_dealloc_pd(o->pd))
 		return 3;

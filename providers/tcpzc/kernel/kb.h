@@ -94,6 +94,15 @@ static inline bool kb_forked(struct ibv_context *ctx)
 	return tz_unlikely(to_kctx(ctx)->fork_gen != kb_fork_gen);
 }
 
+/* The same for what would make something new: fails with EIO. */
+static inline bool kb_refused(struct ibv_context *ctx)
+{
+	if (!kb_forked(ctx))
+		return false;
+	errno = EIO;
+	return true;
+}
+
 /*
  * Map the ring that the kernel describes, of slots of at least @min_stride
  * bytes; fills in @ring and @map. 0 or a positive errno.

@@ -110,6 +110,8 @@ struct tcpzc_pd *kb_alloc_pd(struct tcpzc_context *ctx)
 	struct tcpzc_pd *pd;
 	int err;
 
+	if (kb_refused(&ctx->vctx.context))
+		return NULL;
 	pd = calloc(1, sizeof(*pd));
 	if (!pd)
 		return NULL;
@@ -139,6 +141,8 @@ struct tcpzc_ah *kb_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr)
 	struct tcpzc_ah *ah;
 	int err;
 
+	if (kb_refused(pd->ibpd.context))
+		return NULL;
 	ah = calloc(1, sizeof(*ah));
 	if (!ah)
 		return NULL;

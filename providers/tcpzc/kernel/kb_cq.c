@@ -61,6 +61,8 @@ struct tcpzc_cq *kb_create_cq(struct tcpzc_context *ctx, uint32_t depth,
 	struct kb_cq *cq;
 	int err;
 
+	if (kb_refused(&ctx->vctx.context))
+		return NULL;
 	cq = calloc(1, sizeof(*cq));
 	if (!cq)
 		return NULL;
@@ -98,7 +100,7 @@ int kb_resize_cq(struct tcpzc_cq *base, uint32_t depth)
 	int err;
 
 	if (kb_forked(base->vcq.cq.context))
-		return ENODEV;
+		return EIO;
 	old = calloc(1, sizeof(*old));
 	if (!old)
 		return ENOMEM;

@@ -33,6 +33,8 @@ struct tcpzc_mr *kb_reg_mr(struct tcpzc_pd *pd, void *addr, size_t len,
 	struct tcpzc_mr *mr;
 	int err;
 
+	if (kb_refused(pd->ibpd.context))
+		return NULL;
 	mr = calloc(1, sizeof(*mr));
 	if (!mr)
 		return NULL;
@@ -55,7 +57,7 @@ int kb_rereg_mr(struct tcpzc_mr *mr, int flags, struct tcpzc_pd *pd, void *addr,
 	struct ib_uverbs_rereg_mr_resp resp = {};
 
 	if (kb_forked(mr->vmr.ibv_mr.context))
-		return ENODEV;
+		return EIO;
 	return ibv_cmd_rereg_mr(&mr->vmr, flags, addr, len, (uintptr_t)addr,
 				access, pd ? &pd->ibpd : NULL, &cmd.core,
 				sizeof(cmd), &resp, sizeof(resp));

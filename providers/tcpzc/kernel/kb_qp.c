@@ -43,6 +43,8 @@ struct tcpzc_qp *kb_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 	struct kb_qp *qp;
 	int err;
 
+	if (kb_refused(pd->ibpd.context))
+		return NULL;
 	qp = calloc(1, sizeof(*qp));
 	if (!qp)
 		return NULL;
@@ -70,7 +72,7 @@ int kb_modify_qp(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask)
 	int err;
 
 	if (kb_forked(qp->vqp.qp.context))
-		return ENODEV;
+		return EIO;
 	err = ibv_cmd_modify_qp(&qp->vqp.qp, attr, mask, &cmd, sizeof(cmd));
 	return kb_gid_error(err);
 }
@@ -81,7 +83,7 @@ int kb_query_qp(struct tcpzc_qp *qp, struct ibv_qp_attr *attr, int mask,
 	struct ibv_query_qp cmd = {};
 
 	if (kb_forked(qp->vqp.qp.context))
-		return ENODEV;
+		return EIO;
 	return ibv_cmd_query_qp(&qp->vqp.qp, attr, mask, init_attr, &cmd,
 				sizeof(cmd));
 }

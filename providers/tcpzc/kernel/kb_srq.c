@@ -31,6 +31,8 @@ struct tcpzc_srq *kb_create_srq(struct tcpzc_pd *pd,
 	struct kb_srq *srq;
 	int err;
 
+	if (kb_refused(pd->ibpd.context))
+		return NULL;
 	srq = calloc(1, sizeof(*srq));
 	if (!srq)
 		return NULL;
@@ -82,7 +84,7 @@ int kb_modify_srq(struct tcpzc_srq *base, struct ibv_srq_attr *attr, int mask)
 	int err;
 
 	if (kb_forked(base->ibsrq.context))
-		return ENODEV;
+		return EIO;
 	err = ibv_cmd_modify_srq(&base->ibsrq, attr, mask, &cmd.core,
 				 sizeof(cmd));
 	if (!err && (mask & IBV_SRQ_MAX_WR) && resp.ring.bytes)
@@ -95,7 +97,7 @@ int kb_query_srq(struct tcpzc_srq *srq, struct ibv_srq_attr *attr)
 	struct ibv_query_srq cmd = {};
 
 	if (kb_forked(srq->ibsrq.context))
-		return ENODEV;
+		return EIO;
 	return ibv_cmd_query_srq(&srq->ibsrq, attr, &cmd, sizeof(cmd));
 }
 
