@@ -617,6 +617,6 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 	tcpzc_stats_gone(qp);
 	tcpzc_qpn_release(qp->dev, qp->eng.init.qpn);
 	tcpzc_qp_free_rings(qp);
-	kvfree(qp->bufs);
+	tcpzc_qp_free_mem(qp);
 	return 0;
 }
