@@ -353,6 +353,31 @@ static struct notifier_block tcpzc_netdev_nb = {
 	.notifier_call = tcpzc_netdev_event,
 };
 
+/* ---- the device's end --------------------------------------------------- */
+
+/*
+ * A device that goes takes the objects of processes with it, without a
+ * completion for what they have posted, and who polls would poll for ever.
+ * ib_core tells its clients in turn, the last one first. So this client, which
+ * comes after ib_uverbs (MODULE_SOFTDEP), can flush the queue pairs before.
+ */
+static int tcpzc_client_add(struct ib_device *ibdev)
+{
+	return ibdev->ops.driver_id == TCPZC_DRIVER_ID ? 0 : -EOPNOTSUPP;
+}
+
+static void tcpzc_client_remove(struct ib_device *ibdev, void *data)
+{
+	tcpzc_qps_abandon(to_tdev(ibdev));
+}
+
+static struct ib_client tcpzc_client = {
+	.name = "tcpzc",
+	.add = tcpzc_client_add,
+	.remove = tcpzc_client_remove,
+	.no_kverbs_req = 1,
+};
+
 /* ---- module ------------------------------------------------------------- */
 
 static int __init tcpzc_init(void)
@@ -367,12 +392,17 @@ static int __init tcpzc_init(void)
 	rc = tcpzc_listen_init();
 	if (rc)
 		goto err_wq;
-	rc = register_netdevice_notifier(&tcpzc_netdev_nb);
+	rc = ib_register_client(&tcpzc_client);
 	if (rc)
 		goto err_listen;
+	rc = register_netdevice_notifier(&tcpzc_netdev_nb);
+	if (rc)
+		goto err_client;
 	rdma_link_register(&tcpzc_link_ops);
 	return 0;
 
+err_client:
+	ib_unregister_client(&tcpzc_client);
 err_listen:
 	tcpzc_listen_exit();
 err_wq:
@@ -385,6 +415,7 @@ static void __exit tcpzc_exit(void)
 	rdma_link_unregister(&tcpzc_link_ops);
 	unregister_netdevice_notifier(&tcpzc_netdev_nb);
 	ib_unregister_driver(TCPZC_DRIVER_ID);
+	ib_unregister_client(&tcpzc_client);
 	tcpzc_listen_exit();
 	destroy_workqueue(tcpzc_wq);
 }
@@ -395,3 +426,4 @@ module_exit(tcpzc_exit);
 MODULE_DESCRIPTION("RDMA verbs over TCP");
 MODULE_LICENSE("GPL");
 MODULE_ALIAS_RDMA_LINK("tcpzc");
+MODULE_SOFTDEP("pre: ib_uverbs");

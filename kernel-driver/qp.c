@@ -580,6 +580,35 @@ int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 	return 0;
 }
 
+/* ---- the device goes ---------------------------------------------------- */
+
+static void tcpzc_qp_abandon(struct tcpzc_qp *qp)
+{
+	static const struct tz_qp_attr err = { .state = TZ_ERR };
+
+	mutex_lock(&qp->mutex);
+	tcpzc_conn_close(qp);
+	spin_lock_bh(&qp->lock);
+	if (qp->eng.state != TZ_RESET) {
+		tz_qp_modify(&qp->eng, &err, TZ_QP_STATE, ktime_get_ns());
+		tz_qp_disconnected(&qp->eng, ktime_get_ns());
+	}
+	spin_unlock_bh(&qp->lock);
+	mutex_unlock(&qp->mutex);
+}
+
+void tcpzc_qps_abandon(struct tcpzc_dev *dev)
+{
+	struct tcpzc_qp *qp;
+	unsigned long qpn;
+
+	down_read(&dev->qps_sem);
+	xa_for_each(&dev->qps, qpn, qp)
+		if (!qp->kernel)
+			tcpzc_qp_abandon(qp);
+	up_read(&dev->qps_sem);
+}
+
 /* ---- destroy ------------------------------------------------------------ */
 
 /* `rdma resource` may look at it to the end. */

@@ -469,6 +469,8 @@ extern const struct tz_ops tcpzc_engine_ops;
 /* The queue pair of that number, with a reference; NULL if there is none. */
 struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn);
 void tcpzc_qp_put(struct tcpzc_qp *qp);
+/* All that applications have posted is flushed; nothing is sent any more. */
+void tcpzc_qps_abandon(struct tcpzc_dev *dev);
 /* Wait until no engine of @dev is in a call that began before this one. */
 void tcpzc_qp_barrier(struct tcpzc_dev *dev);
 

@@ -182,7 +182,7 @@ void tcpzc_dealloc_ucontext(struct ib_ucontext *ibctx)
 
 /*
  * The device goes while processes have it open. Rings that are mapped stay
- * what they are, memory, until they are unmapped; nobody reads them any more.
+ * what they are, memory, until they are unmapped; see tcpzc_client_remove().
  */
 void tcpzc_disassociate_ucontext(struct ib_ucontext *ibctx)
 {
