@@ -254,7 +254,7 @@ static void tcpzc_tx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 
 /* ---- the ring's doorbell flag ------------------------------------------- */
 
-static void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags)
+void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags)
 {
 	if (qp->sq_flags == flags)
 		return;

@@ -589,6 +589,9 @@ static void tcpzc_qp_abandon(struct tcpzc_qp *qp)
 	mutex_lock(&qp->mutex);
 	tcpzc_conn_close(qp);
 	spin_lock_bh(&qp->lock);
+	/* First the flag: what is posted without having seen it is flushed. */
+	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP | TCPZC_RING_GONE);
+	qp->dead = true;
 	if (qp->eng.state != TZ_RESET) {
 		tz_qp_modify(&qp->eng, &err, TZ_QP_STATE, ktime_get_ns());
 		tz_qp_disconnected(&qp->eng, ktime_get_ns());

@@ -487,6 +487,8 @@ void tcpzc_io_init(struct tcpzc_qp *qp);
 void tcpzc_io_exit(struct tcpzc_qp *qp);
 /* Do what is due: timers, sending, receiving after a stall. Not under locks. */
 void tcpzc_io_run(struct tcpzc_qp *qp);
+/* Set the flags (TCPZC_RING_*) of the send queue's ring. qp->lock is held. */
+void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags);
 /* Have it done soon, from any context, under any lock. */
 void tcpzc_io_kick(struct tcpzc_qp *qp);
 /* Have @sk call back for @qp; no more. May sleep. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "deps.h"
 #include "tcpzc.h"
 
 #define TCPZC_SEND_FLAGS \
@@ -24,6 +25,8 @@ void tcpzc_publish_sends(struct tcpzc_qp *qp);
 /* May work requests be posted to the send queue (IB 10.3.1)? */
 static inline int tcpzc_check_sq_state(const struct tcpzc_qp *qp)
 {
+	if (tz_unlikely(tz_load_once(&qp->sq.hdr->flags) & TCPZC_RING_GONE))
+		return EIO;
 	/* RESET, INIT, RTR; in SQD they wait, in SQE and ERR they are flushed. */
 	return qp->vqp.qp.state < IBV_QPS_RTS ? EINVAL : 0;
 }

@@ -58,6 +58,9 @@ struct tcpzc_ring_hdr {
  * TCPZC_LOOK_NS.
  */
 #define TCPZC_RING_NEED_WAKEUP	(1u << 0)
+
+/* The device has gone: what is posted from now on is nobody's (send queues). */
+#define TCPZC_RING_GONE		(1u << 1)
 #define TCPZC_LOOK_NS		250000
 
 /*
