@@ -32,8 +32,14 @@ class Kernel(Bed):
     def close(self):
         """With a device goes its listening socket."""
         for (path, side), name in self.names.items():
-            if side in path.spaces and os.path.exists(f"/sys/class/infiniband/{name}"):
+            if side not in path.spaces or not os.path.exists(f"/sys/class/infiniband/{name}"):
+                continue
+            try:
                 self.delete(path, side)
+            except RuntimeError:
+                # One whose interface has just gone goes by itself.
+                if os.path.exists(f"/sys/class/infiniband/{name}"):
+                    raise
 
     def device(self, path, side):
         return self.names[path, side]
