@@ -134,6 +134,7 @@ struct tcpzc_backend {
 			void *addr, size_t len, int access);
 	int (*dereg_mr)(struct tcpzc_mr *mr);
 
+	/* Not global: the port itself, if the backend can say so in @attr. */
 	struct tcpzc_ah *(*create_ah)(struct tcpzc_pd *pd,
 				      struct ibv_ah_attr *attr);
 	int (*destroy_ah)(struct tcpzc_ah *ah);

@@ -184,6 +184,7 @@ static void test_ah(void **state)
 
 	attr = good;
 	attr.is_global = 0;
+	attr.dlid = 5;
 	assert_null(ibv_create_ah(pd, &attr));
 	assert_int_equal(errno, EINVAL);
 	attr = good;

@@ -474,7 +474,13 @@ static void ah_arguments(void)
 	check_rc(ibv_destroy_ah(ah), 0);
 	attr = good;
 	attr.is_global = 0;
+	attr.dlid = 5;
 	check_errno_ptr(ibv_create_ah(s.pd, &attr), EINVAL);
+	/* the port's own LID, which is 0 */
+	attr.dlid = 0;
+	ah = ibv_create_ah(s.pd, &attr);
+	check_msg(ah, "to ourselves, without a route: %m");
+	check_rc(ibv_destroy_ah(ah), 0);
 	attr = good;
 	attr.port_num = 2;
 	check_errno_ptr(ibv_create_ah(s.pd, &attr), EINVAL);

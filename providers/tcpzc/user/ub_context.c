@@ -412,6 +412,11 @@ struct tcpzc_ah *ub_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr)
 	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
 	struct tcpzc_ah *ah;
 
+	if (!attr->is_global) {
+		memset(&attr->grh, 0, sizeof(attr->grh));
+		attr->grh.dgid = ctx->gids[0];
+		attr->is_global = 1;
+	}
 	/* The range is checked (tcpzc_ah_attr_ok()). */
 	if (!memcmp(&ctx->gids[attr->grh.sgid_index], &none, sizeof(none))) {
 		errno = EINVAL;
