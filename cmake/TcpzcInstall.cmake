@@ -7,7 +7,7 @@ set(PRIVATE "${CMAKE_INSTALL_LIBDIR}/tcpzc")
 
 if(TARGET tcpzc-run)
 install(TARGETS tcpzc-run RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
-install(TARGETS tcpzc-preload LIBRARY DESTINATION "${PRIVATE}")
+install(TARGETS tcpzc-preload tcpzc-cm LIBRARY DESTINATION "${PRIVATE}")
 endif()
 install(DIRECTORY "${TCPZC_LIB}/" DESTINATION "${PRIVATE}"
   FILES_MATCHING

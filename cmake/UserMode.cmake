@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 #
-# User mode's parts that belong to no rdma-core release: tcpzc-run and the
-# preload library.
+# User mode's parts that belong to no rdma-core release: tcpzc-run, the preload
+# library and the connection manager.
 
 set(USER "${PROJECT_SOURCE_DIR}/providers/tcpzc/user")
 file(GLOB PRELOAD_SOURCES CONFIGURE_DEPENDS "${USER}/preload*.c")
@@ -22,6 +22,17 @@ target_compile_options(tcpzc-preload PRIVATE -O2 -fvisibility=hidden
 target_link_options(tcpzc-preload PRIVATE LINKER:--no-undefined LINKER:-z,now
   LINKER:-z,nodelete)
 set_target_properties(tcpzc-preload PROPERTIES
+  LIBRARY_OUTPUT_DIRECTORY "${TCPZC_LIB}")
+
+# rdma_cm in the process: loaded by the preload library when it is asked for.
+file(GLOB CM_SOURCES CONFIGURE_DEPENDS "${USER}/cm-*.c")
+find_package(Threads REQUIRED)
+add_library(tcpzc-cm MODULE ${CM_SOURCES})
+target_include_directories(tcpzc-cm PRIVATE "${PROJECT_SOURCE_DIR}/providers/tcpzc")
+target_link_libraries(tcpzc-cm PRIVATE tz_engine tcpzc_options Threads::Threads)
+target_compile_options(tcpzc-cm PRIVATE -fvisibility=hidden)
+target_link_options(tcpzc-cm PRIVATE LINKER:-z,now LINKER:-z,nodelete)
+set_target_properties(tcpzc-cm PROPERTIES
   LIBRARY_OUTPUT_DIRECTORY "${TCPZC_LIB}")
 
 add_executable(tcpzc-run ${RUN_SOURCES})

@@ -44,6 +44,11 @@
 #define TCPZC_UVERBS_MAJOR	231
 #define TCPZC_UVERBS_MINOR	192
 
+/* For rdma_cm: a misc device; and the version of its commands */
+#define TCPZC_RDMACM_MAJOR	10
+#define TCPZC_RDMACM_MINOR	58
+#define TCPZC_RDMACM_ABI	4
+
 /* libibverbs' IB_USER_VERBS_MAX_ABI_VERSION; and the provider's own */
 #define TCPZC_VERBS_ABI		6
 #define TCPZC_DRIVER_ABI	1

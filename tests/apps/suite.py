@@ -5,7 +5,7 @@ from runlib import root
 from runlib.bed import Asan, Bed, LittleMemlock, Tsan, Unprivileged
 from runlib.case import Test
 
-from . import crash, data, devices, launcher, many, perftest, pingpong, settings
+from . import crash, data, devices, launcher, many, perftest, pingpong, rdmacm, settings
 
 QUICK = {"data/write", "data/send", "data/read", "data/fetch-add", "launcher/options",
          "launcher/statuses", "launcher/killed", "settings/ports", "settings/bad-values",
@@ -31,6 +31,21 @@ def table(suite, bed, topic, cases, run, **options):
         name = f"{topic}/{name}"
         yield Test(f"{suite}/{name}", lambda ctx, case=case: run(ctx, case), build=bed.variant,
                    quick=suite == "apps" and (name in QUICK or topic == "devices"), **options)
+
+
+def rdmacm_tests(suite, bed, wanted=None):
+    for case in rdmacm.matrix():
+        if not wanted or wanted in case.tags:
+            yield Test(f"{suite}/{case.program}/{case.name}",
+                       lambda ctx, case=case: rdmacm.run(ctx, case, bed),
+                       limit=case.limit + 40, build=bed.variant,
+                       quick=suite == "apps" and "quick" in case.tags)
+
+
+def rdmacm_cases(suite, bed):
+    for name, (run, limit) in rdmacm.CASES.items():
+        yield Test(f"{suite}/rdmacm/{name}", lambda ctx, run=run: run(ctx, bed), limit=limit,
+                   build=bed.variant, quick="1000" not in name and "200" not in name)
 
 
 def device_tests(suite, bed):
@@ -65,6 +80,8 @@ def other_release():
     suite = root.SUITE
     yield from device_tests(suite, root.Chroot)
     yield from programs(suite, root.Chroot, "other")
+    yield from rdmacm_tests(suite, root.Chroot, "other")
+    yield from rdmacm_cases(suite, root.Chroot)
     for case in perftest.newer():
         yield program_test(suite, root.Chroot, perftest, case)
     yield from data_tests(suite, root.Chroot)
@@ -83,9 +100,11 @@ def tests():
     return [
         *device_tests("apps", Bed), *other_tests("apps", Bed),
         *programs("apps", Bed, quick=True), *data_tests("apps", Bed),
+        *rdmacm_tests("apps", Bed), *rdmacm_cases("apps", Bed),
         *crash_tests("apps", Bed, rounds=3),
         *programs("nobody", Unprivileged, "other"), *device_tests("nobody", Unprivileged),
         *programs("memlock", LittleMemlock, "quick"), *other_release(),
+        *rdmacm_tests("nobody", Unprivileged, "other"), *rdmacm_tests("asan", Asan, "asan"),
         *programs("asan", Asan, "asan"), *device_tests("asan", Asan),
         *crash_tests("asan", Asan, rounds=1),
         *programs("tsan", Tsan, "tsan"), *device_tests("tsan", Tsan),

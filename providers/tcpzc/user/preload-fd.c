@@ -17,26 +17,28 @@
 #include "preload.h"
 
 /*
- * Descriptors that may be placeholders: set when one is opened, and looked at
- * by every write(). A set bit is only a hint to look at the inode, and so it
- * does not matter who closed the descriptor in the meantime.
+ * Descriptors that may be placeholders: marked when one is opened, and looked at
+ * by every write(). A mark is only a hint to look at the inode, and so it does
+ * not matter who closed the descriptor in the meantime. It counts how often the
+ * number was marked, so that it is seen when that happens again.
  */
 #define MARK_LIMIT	65536
 
-static _Atomic uint64_t marks[MARK_LIMIT / 64];
+static _Atomic uint8_t marks[MARK_LIMIT];
 static atomic_bool marked_beyond;
-
-static uint64_t mark_bit(int fd)
-{
-	return UINT64_C(1) << (fd % 64);
-}
 
 void tz_mark_fd(int fd)
 {
-	if (fd < MARK_LIMIT)
-		atomic_fetch_or(&marks[fd / 64], mark_bit(fd));
-	else
+	uint8_t old, count;
+
+	if (fd >= MARK_LIMIT) {
 		atomic_store(&marked_beyond, true);
+		return;
+	}
+	old = atomic_load(&marks[fd]);
+	do
+		count = old == UINT8_MAX ? 1 : old + 1;
+	while (!atomic_compare_exchange_weak(&marks[fd], &old, count));
 }
 
 static inline bool is_marked(int fd)
@@ -44,29 +46,29 @@ static inline bool is_marked(int fd)
 	if (__builtin_expect((unsigned int)fd >= MARK_LIMIT, 0))
 		return fd >= 0 && atomic_load_explicit(&marked_beyond,
 						       memory_order_relaxed);
-	return atomic_load_explicit(&marks[fd / 64], memory_order_relaxed) &
-	       mark_bit(fd);
+	return atomic_load_explicit(&marks[fd], memory_order_relaxed);
 }
 
 TZ_NEXT(fstat)
 
 /*
- * The mark is taken away before the look and put back after it: if another
- * thread opens a device under this number in between, either the look sees it
- * or that thread's mark comes last.
+ * The mark of something else is taken away, unless another thread has opened a
+ * device under this number since before the look. As long as it is a device the
+ * mark stays: other threads write to it at the same time.
  */
 static __attribute__((noinline)) const struct tz_served *look_up(int fd)
 {
 	const struct tz_served *served = NULL;
 	int saved_errno = errno;
+	uint8_t seen = 0;
 	struct stat st;
 
 	if (fd < MARK_LIMIT)
-		atomic_fetch_and(&marks[fd / 64], ~mark_bit(fd));
+		seen = atomic_load(&marks[fd]);
 	if (!tz_next_fstat()(fd, &st))
 		served = tz_find_served(st.st_dev, st.st_ino);
-	if (served)
-		tz_mark_fd(fd);
+	if (!served && seen)
+		atomic_compare_exchange_strong(&marks[fd], &seen, 0);
 	errno = saved_errno;
 	return served;
 }
@@ -80,6 +82,7 @@ TZ_EXPORT ssize_t write(int fd, const void *buf, size_t len)
 		served = look_up(fd);
 		if (served)
 			return served->ops->write(fd, buf, len);
+		tz_rdmacm_closed(fd, buf, len);
 	}
 	return tz_next_write()(fd, buf, len);
 }

@@ -55,11 +55,15 @@ static int dev_flags(int flags)
 	       O_RDONLY;
 }
 
-static int after_open(int fd, const char *path, bool is_dev)
+static int after_open(int fd, const char *path, bool is_dev, int flags)
 {
-	if (fd < 0)
+	if (fd < 0) {
 		tz_fix_errno(path);
-	else if (is_dev)
+		return fd;
+	}
+	if (is_dev && !(flags & O_PATH) && tz_is_rdmacm(path))
+		fd = tz_rdmacm_open(fd, flags);
+	if (is_dev && fd >= 0)
 		tz_mark_fd(fd);
 	return fd;
 }
@@ -87,7 +91,7 @@ static mode_t open_mode(int flags, va_list ap)
 		if (is_dev)                                                    \
 			flags = dev_flags(flags);                              \
 		return after_open(tz_next_##name()(to, flags, mode), to,       \
-				  is_dev);                                     \
+				  is_dev, flags);                              \
 	}
 
 #define DEFINE_OPENAT(name)                                                    \
@@ -106,7 +110,7 @@ static mode_t open_mode(int flags, va_list ap)
 		if (is_dev)                                                    \
 			flags = dev_flags(flags);                              \
 		return after_open(tz_next_##name()(dirfd, to, flags, mode),    \
-				  to, is_dev);                                 \
+				  to, is_dev, flags);                          \
 	}
 
 /* What _FORTIFY_SOURCE makes of an open without a mode */
@@ -120,7 +124,8 @@ static mode_t open_mode(int flags, va_list ap)
                                                                                \
 		if (is_dev)                                                    \
 			flags = dev_flags(flags);                              \
-		return after_open(tz_next_##name()(to, flags), to, is_dev);    \
+		return after_open(tz_next_##name()(to, flags), to, is_dev,     \
+				  flags);                                      \
 	}
 
 #define DEFINE_OPENAT_2(name)                                                  \
@@ -134,7 +139,7 @@ static mode_t open_mode(int flags, va_list ap)
 		if (is_dev)                                                    \
 			flags = dev_flags(flags);                              \
 		return after_open(tz_next_##name()(dirfd, to, flags), to,      \
-				  is_dev);                                     \
+				  is_dev, flags);                              \
 	}
 
 DEFINE_OPEN(open)

@@ -40,7 +40,9 @@ static bool add_served(struct tree *t, const char *name, dev_t rdev,
 
 	if (t->num_served == TZ_MAX_SERVED)
 		return false;
-	snprintf(path, sizeof(path), "%s/dev/infiniband/%s", t->path, name);
+	if (snprintf(path, sizeof(path), "%s/dev/infiniband/%s", t->path,
+		     name) >= (int)sizeof(path))
+		return false;
 	if (tz_next_fstatat()(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW))
 		return false;
 	t->dev = st.st_dev;
@@ -59,6 +61,9 @@ static bool find_tree(struct tree *t)
 	memset(t, 0, sizeof(*t));
 	strcpy(t->path, path);
 	t->len = strlen(path);
+	add_served(t, "rdma_cm",
+		   makedev(TCPZC_RDMACM_MAJOR, TCPZC_RDMACM_MINOR),
+		   &tz_rdmacm_ops);
 	for (i = 0;; i++) {
 		snprintf(name, sizeof(name), "uverbs%d", i);
 		if (!add_served(t, name,
@@ -173,6 +178,12 @@ bool tz_is_dev(const char *path)
 	       !strncmp(path + tree.len, "/dev/", 5);
 }
 
+/* The same for the connection manager's device. */
+bool tz_is_rdmacm(const char *path)
+{
+	return !strcmp(path + tree.len, "/dev/infiniband/rdma_cm");
+}
+
 /**
  * tz_fix_errno - correct errno after a failed open
  * @path: the path that was opened, redirected or not
@@ -193,8 +204,10 @@ const struct tz_served *tz_find_served(dev_t dev, ino_t ino)
 {
 	unsigned int i;
 
-	if (!tz_have_tree() || dev != tree.dev)
+	if (!tz_have_tree())
 		return NULL;
+	if (dev != tree.dev)
+		return tz_rdmacm_find(dev, ino);
 	for (i = 0; i < tree.num_served; i++)
 		if (tree.served[i].ino == ino)
 			return &tree.served[i];

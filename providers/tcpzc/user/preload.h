@@ -9,7 +9,8 @@
  * - paths below /sys/class/infiniband*, /dev/infiniband lead into the tree
  *   (preload-path.c);
  * - the tree's placeholder files below dev/infiniband behave as the character
- *   devices they stand for (preload-fd.c, preload-uverbs.c).
+ *   devices they stand for (preload-fd.c, preload-uverbs.c,
+ *   preload-rdmacm.c).
  *
  * Rules. libc only; no locks and no malloc, for these functions are called from
  * signal handlers, after vfork and before main; no cost worth naming on calls
@@ -57,6 +58,7 @@ struct tz_served {
 bool tz_have_tree(void);
 const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN]);
 bool tz_is_dev(const char *path);
+bool tz_is_rdmacm(const char *path);
 void tz_fix_errno(const char *path);
 const struct tz_served *tz_find_served(dev_t dev, ino_t ino);
 
@@ -65,6 +67,12 @@ void tz_mark_fd(int fd);
 
 /* preload-uverbs.c */
 extern const struct tz_cdev_ops tz_uverbs_ops;
+
+/* preload-rdmacm.c */
+extern const struct tz_cdev_ops tz_rdmacm_ops;
+int tz_rdmacm_open(int fd, int flags);
+const struct tz_served *tz_rdmacm_find(dev_t dev, ino_t ino);
+void tz_rdmacm_closed(int fd, const void *buf, size_t len);
 
 /*
  * The next definition of a function. Resolved when the library is initialised,

@@ -337,6 +337,16 @@ static void put_verbs_class(struct writer *w,
 		link_uverbs(w, devs[i], i);
 }
 
+/* The connection manager; librdmacm reads its version, and opens it. */
+static void put_rdmacm(struct writer *w)
+{
+	enter(w, "class/misc/");
+	enter(w, "class/misc/rdma_cm/");
+	put(w, "abi_version", "%u\n", TCPZC_RDMACM_ABI);
+	enter(w, "dev/infiniband/");
+	put(w, "rdma_cm", "%s", "");
+}
+
 /**
  * tz_tree_fill - write the tree
  * @dir: where; empty
@@ -362,6 +372,7 @@ int tz_tree_fill(const struct tz_dir *dir, const struct tz_netdev *const *devs,
 	for (i = 0; i < num; i++)
 		put_device(&w, devs[i], i);
 	put_verbs_class(&w, devs, num);
+	put_rdmacm(&w);
 	errno = w.err;
 	return w.err ? -1 : 0;
 }

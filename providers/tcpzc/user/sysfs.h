@@ -9,7 +9,7 @@
  *   devices/NETDEV/infiniband_verbs/uverbsN/{ibdev,dev,abi_version}
  *   class/infiniband/tcpzcN          -> ../../devices/...
  *   class/infiniband_verbs/uverbsN   -> ../../devices/...
- *   dev/infiniband/uverbsN           placeholders, see preload.h
+ *   dev/infiniband/{uverbsN,rdma_cm} placeholders, see preload.h
  */
 #ifndef TCPZC_SYSFS_H
 #define TCPZC_SYSFS_H

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * cm-dev.c - the devices that tcpzc-run has made, addresses and routes.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cm.h"
+
+static struct cm_dev *cm_devs;
+static u32 cm_num_devs;
+
+/* ---- the tree ----------------------------------------------------------- */
+
+static bool cm_read(const char *dev, const char *file, char *text, size_t size)
+{
+	char path[512];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/class/infiniband/%s/%s",
+		 getenv(TCPZC_ENV_TREE), dev, file);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	n = fread(text, 1, size - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return n > 0;
+}
+
+static bool cm_read_words(const char *dev, const char *file, u16 *word, int n)
+{
+	char text[64], *at = text;
+	int i;
+
+	if (!cm_read(dev, file, text, sizeof(text)))
+		return false;
+	for (i = 0; i < n; i++) {
+		word[i] = strtoul(at, &at, 16);
+		if (*at == ':')
+			at++;
+	}
+	return true;
+}
+
+static void cm_read_gid(struct cm_dev *d, int index)
+{
+	char file[32];
+	u16 w[8];
+	int i;
+
+	snprintf(file, sizeof(file), "ports/1/gids/%d", index);
+	memset(d->gids[index], 0, 16);
+	if (!cm_read_words(d->name, file, w, 8))
+		return;
+	for (i = 0; i < 8; i++) {
+		d->gids[index][2 * i] = w[i] >> 8;
+		d->gids[index][2 * i + 1] = w[i];
+	}
+}
+
+/* As RoCE v2: IP, UDP, base and extended transport headers, ICRC. */
+static u8 cm_mtu(const char *netdev)
+{
+	struct ifreq ifr = {};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	u8 mtu = 1;
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", netdev);
+	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &ifr))
+		ifr.ifr_mtu = 1500;
+	if (fd >= 0)
+		close(fd);
+	while (mtu < 5 && ifr.ifr_mtu - 86 >= 128 << (mtu + 1))
+		mtu++;
+	return mtu;
+}
+
+static bool cm_dev_read(struct cm_dev *d, const char *name)
+{
+	u16 w[4];
+	int i;
+
+	memset(d, 0, sizeof(*d));
+	if (strlen(name) >= sizeof(d->name))
+		return false;
+	strcpy(d->name, name);
+	if (!cm_read(name, TCPZC_SYSFS_NETDEV, d->netdev, sizeof(d->netdev)) ||
+	    !cm_read_words(name, "node_guid", w, 4))
+		return false;
+	d->guid = (u64)w[0] << 48 | (u64)w[1] << 32 | (u64)w[2] << 16 | w[3];
+	d->ifindex = if_nametoindex(d->netdev);
+	d->mtu = cm_mtu(d->netdev);
+	for (i = 0; i < TCPZC_GID_TABLE_LEN; i++)
+		cm_read_gid(d, i);
+	return true;
+}
+
+int cm_dev_load(void)
+{
+	char path[512];
+	struct dirent *de;
+	DIR *dir;
+
+	if (cm_devs)
+		return 0;
+	if (!getenv(TCPZC_ENV_TREE))
+		return ENODEV;
+	cm_devs = calloc(TCPZC_MAX_DEVICES, sizeof(*cm_devs));
+	if (!cm_devs)
+		return ENOMEM;
+	snprintf(path, sizeof(path), "%s/class/infiniband",
+		 getenv(TCPZC_ENV_TREE));
+	dir = opendir(path);
+	while (dir && cm_num_devs < TCPZC_MAX_DEVICES && (de = readdir(dir)))
+		if (de->d_name[0] != '.' &&
+		    cm_dev_read(&cm_devs[cm_num_devs], de->d_name))
+			cm_num_devs++;
+	if (dir)
+		closedir(dir);
+	return 0;
+}
+
+const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index)
+{
+	static const u8 none[16];
+	u32 i, j;
+
+	if (!memcmp(gid, none, 16))
+		return NULL;
+	for (i = 0; i < cm_num_devs; i++) {
+		for (j = 0; j < TCPZC_GID_TABLE_LEN; j++) {
+			if (memcmp(cm_devs[i].gids[j], gid, 16) != 0)
+				continue;
+			*index = j;
+			return &cm_devs[i];
+		}
+	}
+	return NULL;
+}
+
+bool cm_dev_each_gid(bool (*fn)(const u8 gid[16], void *arg), void *arg)
+{
+	static const u8 none[16];
+	u32 i, j;
+
+	for (i = 0; i < cm_num_devs; i++)
+		for (j = 0; j < TCPZC_GID_TABLE_LEN; j++)
+			if (memcmp(cm_devs[i].gids[j], none, 16) != 0 &&
+			    fn(cm_devs[i].gids[j], arg))
+				return true;
+	return false;
+}
+
+/* ---- addresses ---------------------------------------------------------- */
+
+bool cm_gid_is_v4(const u8 gid[16])
+{
+	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return !memcmp(gid, mapped, sizeof(mapped));
+}
+
+bool cm_addr_ok(const union cm_addr *a)
+{
+	return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
+}
+
+bool cm_addr_any(const union cm_addr *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == INADDR_ANY;
+	return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+u16 cm_addr_port(const union cm_addr *a)
+{
+	return ntohs(a->sa.sa_family == AF_INET ? a->in.sin_port :
+						  a->in6.sin6_port);
+}
+
+void cm_addr_set_port(union cm_addr *a, u16 port)
+{
+	if (a->sa.sa_family == AF_INET)
+		a->in.sin_port = htons(port);
+	else
+		a->in6.sin6_port = htons(port);
+}
+
+void cm_addr_gid(const union cm_addr *a, u8 gid[16])
+{
+	if (a->sa.sa_family == AF_INET6) {
+		memcpy(gid, &a->in6.sin6_addr, 16);
+		return;
+	}
+	memset(gid, 0, 10);
+	memset(gid + 10, 0xff, 2);
+	memcpy(gid + 12, &a->in.sin_addr, 4);
+}
+
+void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u16 port)
+{
+	memset(a, 0, sizeof(*a));
+	if (cm_gid_is_v4(gid)) {
+		a->in.sin_family = AF_INET;
+		memcpy(&a->in.sin_addr, gid + 12, 4);
+	} else {
+		a->in6.sin6_family = AF_INET6;
+		memcpy(&a->in6.sin6_addr, gid, 16);
+	}
+	cm_addr_set_port(a, port);
+}
+
+int cm_route(const union cm_addr *dst, union cm_addr *src)
+{
+	union cm_addr to = *dst;
+	socklen_t len = sizeof(*src);
+	int fd, err = 0;
+
+	fd = socket(to.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return errno;
+	cm_addr_set_port(&to, TZ_WELL_KNOWN_PORT);
+	memset(src, 0, sizeof(*src));
+	if (connect(fd, &to.sa, cm_addr_len(&to)) ||
+	    getsockname(fd, &src->sa, &len))
+		err = errno;
+	close(fd);
+	if (!err)
+		cm_addr_set_port(src, 0);
+	return err;
+}

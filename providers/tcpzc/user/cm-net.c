@@ -1,0 +1,727 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * cm-net.c - messages between hosts, and between the processes of one.
+ *
+ * Messages are MADs in UD datagrams to queue pair 1, which is at the well-known
+ * port. One process of a network namespace has that port, the owner. It passes
+ * requests on to the process that has the service's port (cm-port.c), and
+ * everything else to the one whose token is the upper half of the connection's
+ * id; each process has a local socket by the name of its token. All send for
+ * themselves. The others hold a connection to the owner; when that breaks they
+ * try to get the port, and one of them will.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/errqueue.h>
+
+#include "cm.h"
+
+#define CM_EVENTS	32
+#define CM_BATCH	64		/* messages of one turn */
+#define CM_RCVBUF	(4 << 20)
+#define CM_RETRY_NS	(20 * 1000000ull)
+#define CM_SLOW_RETRY_NS (1000 * 1000000ull)
+#define CM_PASS_MAGIC	0x706d637au
+/*
+ * A request for a service that is not there yet waits a little: programs (perftest
+ * -R) listen anew between two connections, and their clients are quick. An
+ * adapter's connection manager is slow enough for that to go unnoticed.
+ */
+#define CM_HELD		64
+#define CM_HOLD_NS	(300 * 1000000ull)
+#define CM_LOOK_NS	(10 * 1000000ull)
+
+struct cm_dgram {
+	struct tz_ud_hdr hdr;
+	u8 mad[CM_MAD_BYTES];
+};
+
+/* A message as one process passes it on to another. */
+struct cm_pass {
+	u32 magic;
+	struct tz_ud_path path;
+	u8 mad[CM_MAD_BYTES];
+};
+
+struct cm_held {
+	u64 until;			/* 0: a free place */
+	bool passed;
+	struct tz_ud_path path;
+	u8 mad[CM_MAD_BYTES];
+};
+
+static struct cm_held held[CM_HELD];
+static u64 held_look_at;		/* 0: none is held */
+
+static struct {
+	bool started, owner, told;
+	int epfd, family;
+	u16 token;
+	struct cm_fd wake;
+	struct cm_fd udp;		/* at the well-known port, or at any */
+	struct cm_fd own;		/* what is passed on by token */
+	struct cm_fd link;		/* the owner's listener; else to the owner */
+	u64 retry_at;			/* try to be the owner */
+	pthread_t thread;
+} net = { .epfd = -1, .udp.fd = -1, .own.fd = -1, .link.fd = -1 };
+
+u64 cm_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+u16 cm_net_token(void)
+{
+	return net.token;
+}
+
+bool cm_net_watch(struct cm_fd *fd, u32 events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = fd };
+
+	return !epoll_ctl(net.epfd, EPOLL_CTL_ADD, fd->fd, &ev);
+}
+
+void cm_net_close(struct cm_fd *fd)
+{
+	if (fd->fd >= 0)
+		close(fd->fd);
+	fd->fd = -1;
+}
+
+void cm_net_wake(void)
+{
+	u64 one = 1;
+	ssize_t n;
+
+	if (pthread_equal(pthread_self(), net.thread))
+		return;
+	n = write(net.wake.fd, &one, sizeof(one));
+	(void)n;
+}
+
+static void cm_net_woken(struct cm_fd *fd, u32 events)
+{
+	u64 n;
+	ssize_t got = read(fd->fd, &n, sizeof(n));
+
+	(void)got;
+	(void)events;
+}
+
+/* ---- sending ------------------------------------------------------------ */
+
+static void cm_put_pktinfo(struct msghdr *msg, const u8 from[16], u32 ifindex)
+{
+	struct cmsghdr *c = msg->msg_control;
+	struct in6_pktinfo info6 = {};
+	struct in_pktinfo info = {};
+
+	if (net.family == AF_INET) {
+		memcpy(&info.ipi_spec_dst, from + 12, 4);
+		c->cmsg_level = IPPROTO_IP;
+		c->cmsg_type = IP_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(info));
+		memcpy(CMSG_DATA(c), &info, sizeof(info));
+		msg->msg_controllen = CMSG_SPACE(sizeof(info));
+		return;
+	}
+	memcpy(&info6.ipi6_addr, from, 16);
+	info6.ipi6_ifindex = ifindex;
+	c->cmsg_level = IPPROTO_IPV6;
+	c->cmsg_type = IPV6_PKTINFO;
+	c->cmsg_len = CMSG_LEN(sizeof(info6));
+	memcpy(CMSG_DATA(c), &info6, sizeof(info6));
+	msg->msg_controllen = CMSG_SPACE(sizeof(info6));
+}
+
+/* A GID of an IPv4 address is the address as IPv6 sockets have it. */
+static u32 cm_put_addr(struct msghdr *msg, const u8 from[16], const u8 to[16])
+{
+	union cm_addr *a = msg->msg_name;
+	const struct cm_dev *dev;
+	u32 ifindex = 0;
+	u8 index;
+
+	memset(a, 0, sizeof(*a));
+	if (net.family == AF_INET) {
+		cm_addr_from_gid(a, to, TZ_WELL_KNOWN_PORT);
+	} else {
+		a->in6.sin6_family = AF_INET6;
+		a->in6.sin6_port = htons(TZ_WELL_KNOWN_PORT);
+		memcpy(&a->in6.sin6_addr, to, 16);
+		if (IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr)) {
+			dev = cm_dev_find(from, &index);
+			ifindex = dev ? dev->ifindex : 0;
+			a->in6.sin6_scope_id = ifindex;
+		}
+	}
+	msg->msg_namelen = cm_addr_len(a);
+	return ifindex;
+}
+
+void cm_net_send(const u8 from[16], const u8 to[16], const struct cm_msg *msg)
+{
+	char control[CMSG_SPACE(sizeof(struct in6_pktinfo))] = { 0 };
+	struct cm_dgram dgram;
+	struct iovec iov = { &dgram, sizeof(dgram) };
+	union cm_addr addr;
+	struct msghdr m = {
+		.msg_name = &addr, .msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control,
+	};
+	u32 ifindex;
+
+	tz_ud_make(&dgram.hdr, TZ_GSI_QPN, TZ_GSI_QPN, TZ_GSI_QKEY, 0, 0,
+		   CM_MAD_BYTES);
+	cm_mad_make(msg, dgram.mad);
+	ifindex = cm_put_addr(&m, from, to);
+	cm_put_pktinfo(&m, from, ifindex);
+	/* The first attempt may only report an earlier datagram's error. */
+	if (sendmsg(net.udp.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		sendmsg(net.udp.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* ---- receiving ---------------------------------------------------------- */
+
+static socklen_t cm_token_name(u16 token, struct sockaddr_storage *ss)
+{
+	return cm_port_name(0, token, "id", ss);
+}
+
+/* Pass a message on to a local socket; false if there is none of that name. */
+static bool cm_pass_on(const struct sockaddr_storage *ss, socklen_t len,
+		       const struct tz_ud_path *path, const u8 *mad)
+{
+	struct cm_pass pass = { .magic = CM_PASS_MAGIC, .path = *path };
+
+	memcpy(pass.mad, mad, CM_MAD_BYTES);
+	return sendto(net.own.fd, &pass, sizeof(pass),
+		      MSG_DONTWAIT | MSG_NOSIGNAL,
+		      (const struct sockaddr *)ss, len) >= 0 ||
+	       errno == EAGAIN || errno == ENOBUFS;	/* it is busy: lost */
+}
+
+static bool cm_pass_request(const struct cm_msg *req,
+			    const struct tz_ud_path *path, const u8 *mad)
+{
+	u16 ps = req->service_id >> 16, port = req->service_id;
+	struct sockaddr_storage ss;
+	struct cm_ip_hdr hdr;
+	char hex[33];
+	socklen_t len;
+	int i;
+
+	if (req->service_id >> 32 || !cm_ip_hdr_parse(req->priv, &hdr))
+		return false;
+	for (i = 0; i < 16; i++)
+		snprintf(hex + 2 * i, 3, "%02x", hdr.dst[i]);
+	len = cm_port_name(ps, port, hex, &ss);
+	if (cm_pass_on(&ss, len, path, mad))
+		return true;
+	len = cm_port_name(ps, port, hdr.version == 4 ? "4" : "6", &ss);
+	return cm_pass_on(&ss, len, path, mad);
+}
+
+static void cm_answer_stray(const struct cm_msg *msg,
+			    const struct tz_ud_path *path)
+{
+	struct cm_msg answer;
+
+	if (cm_stray_answer(msg, &answer))
+		cm_net_send(path->dgid, path->sgid, &answer);
+}
+
+/* A request; @passed: another process took it for ours. */
+static bool cm_net_serve(const struct cm_msg *req,
+			 const struct tz_ud_path *path, const u8 *mad,
+			 bool passed)
+{
+	return cm_id_incoming(req, path) ||
+	       (!passed && cm_pass_request(req, path, mad));
+}
+
+static void cm_net_no_service(const struct cm_msg *req,
+			      const struct tz_ud_path *path)
+{
+	struct cm_msg answer;
+
+	cm_no_service(req, CM_REJ_INVALID_SERVICE_ID, &answer);
+	cm_net_send(path->dgid, path->sgid, &answer);
+}
+
+/* Keep a request for a while; false if there is no room. */
+static bool cm_hold(const struct tz_ud_path *path, const u8 *mad, bool passed)
+{
+	struct cm_held *h, *room = NULL;
+	u64 now = cm_now();
+
+	for (h = held; h < held + CM_HELD; h++) {
+		if (!h->until)
+			room = h;
+		else if (!memcmp(h->mad, mad, CM_MAD_BYTES) &&
+			 !memcmp(h->path.sgid, path->sgid, 16))
+			return true;	/* it has come again */
+	}
+	if (!room)
+		return false;
+	room->until = now + CM_HOLD_NS;
+	room->passed = passed;
+	room->path = *path;
+	memcpy(room->mad, mad, CM_MAD_BYTES);
+	if (!held_look_at)
+		held_look_at = now + CM_LOOK_NS;
+	return true;
+}
+
+/* Is the service there now? */
+static void cm_held_look(u64 now)
+{
+	struct cm_msg req;
+	struct cm_held *h;
+
+	if (!held_look_at || now < held_look_at)
+		return;
+	held_look_at = 0;
+	for (h = held; h < held + CM_HELD; h++) {
+		if (!h->until || !cm_mad_parse(h->mad, &req))
+			continue;
+		if (cm_net_serve(&req, &h->path, h->mad, h->passed)) {
+			h->until = 0;
+		} else if (now >= h->until) {
+			h->until = 0;
+			cm_net_no_service(&req, &h->path);
+		} else {
+			held_look_at = now + CM_LOOK_NS;
+		}
+	}
+}
+
+static void cm_net_request(const struct cm_msg *req,
+			   const struct tz_ud_path *path, const u8 *mad,
+			   bool passed)
+{
+	if (!cm_net_serve(req, path, mad, passed) && !cm_hold(path, mad, passed))
+		cm_net_no_service(req, path);
+}
+
+static void cm_net_message(const struct cm_msg *msg,
+			   const struct tz_ud_path *path, const u8 *mad,
+			   bool passed)
+{
+	u32 id = msg->attr == CM_SIDR_REP ? msg->local_id : msg->remote_id;
+	struct sockaddr_storage ss;
+	struct cm_cx *cx;
+	socklen_t len;
+
+	if (!passed && id >> 16 != net.token) {
+		len = cm_token_name(id >> 16, &ss);
+		if (!cm_pass_on(&ss, len, path, mad))
+			cm_answer_stray(msg, path);
+		return;
+	}
+	cx = cm_cx_find(id);
+	/* Only the peer's own address speaks for it. */
+	if (!cx || memcmp(cx->peer, path->sgid, 16) != 0 ||
+	    memcmp(cx->self, path->dgid, 16) != 0) {
+		cm_answer_stray(msg, path);
+		return;
+	}
+	cm_conn_rx(&cx->conn, msg, cm_now());
+}
+
+static void cm_net_mad(const struct tz_ud_path *path, const u8 *mad, bool passed)
+{
+	struct cm_msg msg;
+
+	if (!cm_mad_parse(mad, &msg))
+		return;
+	if (msg.attr == CM_REQ || msg.attr == CM_SIDR_REQ)
+		cm_net_request(&msg, path, mad, passed);
+	else
+		cm_net_message(&msg, path, mad, passed);
+}
+
+void cm_net_passed_on(struct cm_fd *fd, u32 events)
+{
+	struct cm_pass pass;
+	int i;
+
+	(void)events;
+	for (i = 0; i < CM_BATCH && fd->fd >= 0; i++) {
+		if (recv(fd->fd, &pass, sizeof(pass), MSG_DONTWAIT) !=
+		    sizeof(pass))
+			return;
+		if (pass.magic == CM_PASS_MAGIC)
+			cm_net_mad(&pass.path, pass.mad, true);
+	}
+}
+
+static void cm_get_pktinfo(struct msghdr *m, struct tz_ud_path *path)
+{
+	struct in_pktinfo info;
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level == IPPROTO_IPV6 &&
+		    c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(path->dgid, CMSG_DATA(c), 16);
+		} else if (c->cmsg_level == IPPROTO_IP &&
+			   c->cmsg_type == IP_PKTINFO) {
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			memset(path->dgid, 0, 10);
+			memset(path->dgid + 10, 0xff, 2);
+			memcpy(path->dgid + 12, &info.ipi_addr, 4);
+		}
+	}
+}
+
+/* One datagram from the network; false if there is none. */
+static bool cm_net_receive(void)
+{
+	char control[256];
+	struct cm_dgram dgram;
+	struct iovec iov = { &dgram, sizeof(dgram) };
+	struct tz_ud_path path = {};
+	union cm_addr from;
+	struct msghdr m = {
+		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
+		.msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+	u32 qpn;
+
+	n = recvmsg(net.udp.fd, &m, MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0)
+		return errno != EAGAIN && errno != EBADF;
+	if (n != sizeof(dgram) || !cm_addr_ok(&from) ||
+	    !tz_ud_check(&dgram, n, &qpn) || qpn != TZ_GSI_QPN ||
+	    tz_le32_to_cpu(dgram.hdr.qkey) != TZ_GSI_QKEY)
+		return true;
+	cm_addr_gid(&from, path.sgid);
+	cm_get_pktinfo(&m, &path);
+	cm_net_mad(&path, dgram.mad, false);
+	return true;
+}
+
+/* ICMP says that a datagram of ours found nobody; it is quoted. */
+static bool cm_net_error(void)
+{
+	char control[256];
+	struct cm_dgram dgram;
+	struct iovec iov = { &dgram, sizeof(dgram) };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	const struct sock_extended_err *e;
+	struct cmsghdr *c;
+	struct cm_msg msg;
+	struct cm_cx *cx;
+	ssize_t n;
+
+	n = recvmsg(net.udp.fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+	if (n < 0)
+		return false;
+	if (n != sizeof(dgram) || !cm_mad_parse(dgram.mad, &msg))
+		return true;
+	for (c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		if (c->cmsg_type != IP_RECVERR && c->cmsg_type != IPV6_RECVERR)
+			continue;
+		e = (const void *)CMSG_DATA(c);
+		cx = cm_cx_find(msg.local_id);
+		if (cx && e->ee_errno == ECONNREFUSED)
+			cm_conn_refused(&cx->conn, cm_now());
+	}
+	return true;
+}
+
+static void cm_net_ready(struct cm_fd *fd, u32 events)
+{
+	int i;
+
+	(void)fd;
+	if (events & EPOLLERR)
+		for (i = 0; i < CM_BATCH && cm_net_error(); i++)
+			;
+	for (i = 0; i < CM_BATCH && cm_net_receive(); i++)
+		;
+}
+
+/* ---- the well-known port ------------------------------------------------ */
+
+static int cm_udp_open(int family, u16 port)
+{
+	union cm_addr a = { .sa = { .sa_family = family } };
+	int fd, one = 1, zero = 0, bytes = CM_RCVBUF, err;
+
+	fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
+	if (family == AF_INET) {
+		setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
+	} else {
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one));
+		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one,
+			   sizeof(one));
+	}
+	cm_addr_set_port(&a, port);
+	if (!bind(fd, &a.sa, cm_addr_len(&a)))
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+/* Use a UDP socket at @port from now on, for both families if there are both. */
+static bool cm_udp_use(u16 port)
+{
+	int family = AF_INET6, fd = cm_udp_open(family, port);
+
+	if (fd < 0 && errno != EADDRINUSE) {
+		family = AF_INET;
+		fd = cm_udp_open(family, port);
+	}
+	if (fd < 0)
+		return false;
+	cm_net_close(&net.udp);
+	net.family = family;
+	net.udp.fd = fd;
+	net.udp.ready = cm_net_ready;
+	return cm_net_watch(&net.udp, EPOLLIN);
+}
+
+/* The others' connections to the owner carry nothing; they only end. */
+static void cm_link_ended(struct cm_fd *fd, u32 events)
+{
+	(void)events;
+	cm_net_close(fd);
+	free(fd);
+}
+
+static void cm_link_accept(struct cm_fd *fd, u32 events)
+{
+	int got = accept4(fd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct cm_fd *link;
+
+	(void)events;
+	if (got < 0)
+		return;
+	link = calloc(1, sizeof(*link));
+	if (!link) {
+		close(got);
+		return;
+	}
+	link->fd = got;
+	link->ready = cm_link_ended;
+	if (!cm_net_watch(link, EPOLLRDHUP))
+		cm_link_ended(link, 0);
+}
+
+static void cm_owner_lost(struct cm_fd *fd, u32 events)
+{
+	(void)events;
+	cm_net_close(fd);
+	net.retry_at = cm_now();
+}
+
+/* Be there for others that want to know when this process ends. */
+static void cm_own(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = cm_port_name(0, TZ_WELL_KNOWN_PORT, "owner", &ss);
+	int fd;
+
+	net.owner = true;
+	net.retry_at = 0;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	if (bind(fd, (struct sockaddr *)&ss, len) || listen(fd, 1024)) {
+		close(fd);
+		net.retry_at = cm_now() + CM_RETRY_NS;	/* the last one's is there */
+		return;
+	}
+	cm_net_close(&net.link);
+	net.link.fd = fd;
+	net.link.ready = cm_link_accept;
+	cm_net_watch(&net.link, EPOLLIN);
+}
+
+/* Somebody else has the port: wait for its end. */
+static void cm_follow(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = cm_port_name(0, TZ_WELL_KNOWN_PORT, "owner", &ss);
+	int fd;
+
+	net.retry_at = cm_now() + CM_RETRY_NS;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, (struct sockaddr *)&ss, len)) {
+		close(fd);
+		if (net.told)
+			net.retry_at = cm_now() + CM_SLOW_RETRY_NS;
+		return;
+	}
+	net.link.fd = fd;
+	net.link.ready = cm_owner_lost;
+	net.retry_at = 0;
+	if (!cm_net_watch(&net.link, EPOLLRDHUP))
+		cm_owner_lost(&net.link, 0);
+}
+
+static void cm_elect(void)
+{
+	if (net.owner || cm_udp_use(TZ_WELL_KNOWN_PORT))
+		cm_own();
+	else
+		cm_follow();
+}
+
+/* ---- the thread --------------------------------------------------------- */
+
+static int cm_timeout_ms(u64 now)
+{
+	u64 at = cm_cx_deadline();
+
+	if (net.retry_at && (!at || net.retry_at < at))
+		at = net.retry_at;
+	if (held_look_at && (!at || held_look_at < at))
+		at = held_look_at;
+	if (!at)
+		return -1;
+	return at <= now ? 0 : tz_min((at - now + 999999) / 1000000, (u64)60000);
+}
+
+static void *cm_main(void *arg)
+{
+	struct pollfd poll_fd = { .fd = net.epfd, .events = POLLIN };
+	struct epoll_event ev;
+	int cancel, i, ms;
+
+	(void)arg;
+	for (;;) {
+		cm_enter(&cancel);
+		ms = cm_timeout_ms(cm_now());
+		cm_leave(cancel);
+		poll(&poll_fd, 1, ms);
+		cm_enter(&cancel);
+		/*
+		 * Events are fetched under the lock, and one at a time: whoever
+		 * has the lock may free what an event is for.
+		 */
+		for (i = 0; i < CM_EVENTS &&
+			    epoll_wait(net.epfd, &ev, 1, 0) == 1; i++) {
+			struct cm_fd *fd = ev.data.ptr;
+
+			fd->ready(fd, ev.events);
+		}
+		if (net.retry_at && cm_now() >= net.retry_at)
+			cm_elect();
+		cm_held_look(cm_now());
+		cm_cx_timers(cm_now());
+		cm_leave(cancel);
+	}
+	return NULL;
+}
+
+/* A name of its own among the processes of this network namespace. */
+static bool cm_take_token(void)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int i;
+
+	net.own.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	net.own.ready = cm_net_passed_on;
+	if (net.own.fd < 0)
+		return false;
+	for (i = 0; i < 1000; i++) {
+		if (getrandom(&net.token, sizeof(net.token), 0) !=
+		    sizeof(net.token))
+			net.token += cm_now();
+		len = cm_token_name(net.token, &ss);
+		if (net.token &&
+		    !bind(net.own.fd, (struct sockaddr *)&ss, len))
+			return cm_net_watch(&net.own, EPOLLIN);
+	}
+	return false;
+}
+
+static int cm_start_thread(void)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&net.thread, NULL, cm_main, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!err)
+		pthread_setname_np(net.thread, "tcpzc-cm");
+	return err;
+}
+
+int cm_net_start(void)
+{
+	int err;
+
+	if (net.started)
+		return 0;
+	net.epfd = epoll_create1(EPOLL_CLOEXEC);
+	net.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	net.wake.ready = cm_net_woken;
+	if (net.epfd < 0 || net.wake.fd < 0 || !cm_net_watch(&net.wake, EPOLLIN) ||
+	    !cm_take_token() || !cm_udp_use(0)) {
+		err = errno ? errno : EIO;
+		goto err_close;
+	}
+	cm_elect();
+	err = cm_start_thread();
+	if (err)
+		goto err_close;
+	net.started = true;
+	return 0;
+
+err_close:
+	cm_net_stop_in_child();
+	return err;
+}
+
+void cm_net_stop_in_child(void)
+{
+	cm_net_close(&net.udp);
+	cm_net_close(&net.own);
+	cm_net_close(&net.link);
+	cm_net_close(&net.wake);
+	if (net.epfd >= 0)
+		close(net.epfd);
+	net.epfd = -1;
+	memset(held, 0, sizeof(held));
+	held_look_at = 0;
+	net.started = false;
+	net.owner = false;
+	net.retry_at = 0;
+}

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""Programs that connect by rdma_cm: rdmacm-utils, perftest -R, libfabric.
+
+A server is ready when its port's name is among the local sockets of its network
+namespace (cm_port_announce()); no program says so otherwise.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+from dataclasses import dataclass, replace
+
+from runlib import net, root
+from runlib.case import Fail, Skip, expect
+
+PORT = 9411
+TCP, UDP = 0x106, 0x111
+START = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """server and client: arguments; {port}, {addr}: as the words say."""
+
+    name: str
+    program: str
+    server: str
+    client: str
+    port: int = PORT
+    ps: int = TCP
+    path: str = "veth"
+    ipv6: bool = False
+    ends: bool = True       # the server ends with its client
+    limit: float = 60
+    want: str = ""          # in the client's output
+    tags: frozenset = frozenset()
+
+
+def case(name, program, server, client, tags="", **more):
+    return Case(name, program, server, client, tags=frozenset(tags.split()), **more)
+
+
+RPING = "-p {port} -a {any} -s"
+RPING_TO = "-p {port} -a {addr} -c"
+PERFTEST = ("ib_send_bw", "ib_send_lat", "ib_write_bw", "ib_write_lat", "ib_read_bw",
+            "ib_read_lat", "ib_atomic_bw", "ib_atomic_lat")
+
+
+def both(options):
+    return options + " -p {port} -b {any}", options + " -p {port} -s {addr}"
+
+
+def matrix():
+    """IPv4 on veth; the same choice on loopback and with IPv6."""
+    base = [*basic(), *perftest()]
+    yield from base
+    for one in base:
+        if "paths" not in one.tags:
+            continue
+        tags = one.tags - {"quick", "paths"}
+        yield replace(one, name=one.name + "-loopback", path="loopback", tags=tags)
+        if one.ipv6 or "ipv4" in one.tags:
+            continue
+        yield replace(one, name=one.name + "-ipv6", ipv6=True, tags=tags)
+
+
+def basic():
+    yield case("verified", "rping", RPING + " -C 20 -V", RPING_TO + " -C 20 -V",
+               "quick asan other paths")
+    yield case("large", "rping", RPING + " -C 10 -V -S 65535",
+               RPING_TO + " -C 10 -V -S 65535", "")
+    yield case("persistent", "rping", RPING + " -P -C 10", RPING_TO + " -C 10 -V",
+               "", ends=False)
+    yield case("default", "ucmatose", "-p {port} -b {any} -C 20",
+               "-p {port} -s {addr} -C 20", "quick asan other paths")
+    yield case("100-connections", "ucmatose", "-p {port} -b {any} -c 100 -C 5",
+               "-p {port} -s {addr} -c 100 -C 5", "asan")
+    yield case("migrated", "ucmatose", "-p {port} -b {any} -c 10 -m 1",
+               "-p {port} -s {addr} -c 10 -m 1", "")
+    yield case("default", "udaddy", "-b {any} -C 20", "-s {addr} -C 20",
+               "quick asan other paths", port=7174, ps=UDP)
+    yield case("20-connections", "udaddy", "-b {any} -c 20 -C 20", "-s {addr} -c 20 -C 20",
+               "", port=7174, ps=UDP)
+    yield case("100-connections", "cmtime", "-b {any} -p {port} -c 100",
+               "-s {addr} -p {port} -c 100", "ipv4 quick other paths", ends=False)
+    yield case("default", "rdma_server", "-p {port}", "-p {port} -s {addr}",
+               "ipv4 quick asan other paths")
+    for how in ("blocking", "nonblocking", "verify", "resolve"):
+        server, client = both(f"-T {how} -S 4096 -C 200")
+        yield case(how, "rstream", server, client,
+                   "quick asan other paths" if how == "verify" else "")
+    server, client = both("-T verify -S all -C 20")
+    yield case("all-sizes", "rstream", server, client, "", limit=120)
+    server, client = both("-T verify -S 4096 -C 100")
+    yield case("verify", "riostream", server, client, "quick other paths")
+
+
+def perftest():
+    for program in PERFTEST:
+        yield case("rdma-cm", program, "-F -R -p {port} -n 200",
+                   "-F -R -p {port} -n 200 {addr}", "ipv4 quick other paths" if
+                   program in ("ib_send_bw", "ib_write_lat") else "ipv4", limit=90)
+    for program in ("ib_send_bw", "ib_send_lat"):
+        yield case("rdma-cm-ud", program, "-F -R -c UD -p {port} -n 200 -s 1024",
+                   "-F -R -c UD -p {port} -n 200 -s 1024 {addr}", "ipv4", limit=90)
+    yield case("rdma-cm-q8", "ib_write_bw", "-F -R -q 8 -N -p {port} -n 50",
+               "-F -R -q 8 -N -p {port} -n 50 {addr}", "ipv4", limit=90)
+    yield case("rdma-cm-both-ways", "ib_send_bw", "-F -R -b -p {port} -n 200",
+               "-F -R -b -p {port} -n 200 {addr}", "ipv4", limit=90)
+
+
+# ---- how ------------------------------------------------------------------------------
+
+
+def listening(path, side):
+    """(port space, port) of each rdma_cm port on which somebody listens."""
+    name = f"{path.spaces[side].proc_net()}/unix"
+    with open(name, encoding="utf-8", errors="replace") as file:
+        found = re.findall(r"@tcpzc-cm/([0-9a-f]{4})/(\d+)/listen/", file.read())
+    return {(int(ps, 16), int(port)) for ps, port in found}
+
+
+def await_listening(path, process, ps, port, side="server"):
+    deadline = time.monotonic() + START
+    while (ps, port) not in listening(path, side):
+        expect(process.poll() is None, f"the {side} ends before it listens", process)
+        if time.monotonic() > deadline:
+            raise Fail(f"the {side} does not listen\n" + process.describe())
+        time.sleep(0.02)
+
+
+def words(case, path, text):
+    addr = (path.ipv6 if case.ipv6 else path.ipv4)["server"]
+    return text.format(port=case.port, addr=addr, any="::" if case.ipv6 else "0.0.0.0").split()
+
+
+def partner(program):
+    return "rdma_client" if program == "rdma_server" else program
+
+
+def run(ctx, case, bed_class):
+    if case.ipv6 and not net.has_ipv6():
+        raise Skip("this kernel has no IPv6")
+    if not shutil.which(case.program):
+        raise Skip(f"{case.program} is not installed")
+    path = ctx.path(case.path)
+    bed = bed_class(ctx)
+    bed.prepare(path)
+    server = ctx.start(bed.command(path, "server", case.program, words(case, path, case.server)),
+                       case.limit + 5, name="server")
+    await_listening(path, server, case.ps, case.port)
+    client = ctx.start(bed.command(path, "client", partner(case.program),
+                                   words(case, path, case.client)), case.limit, name="client")
+    finish(case, server, client, bed)
+
+
+def finish(case, server, client, bed):
+    client.wait(case.limit)
+    expect(client.status == 0, "the client fails", server, client)
+    if case.ends:
+        server.wait(15)
+        expect(server.status == 0, "the server fails", server, client)
+    else:
+        os.kill(server.pid, signal.SIGTERM)
+        server.wait(10)
+    for process in (server, client):
+        bad = bed.bad_output(process)
+        expect(not bad, f"{process.name}: {bad}", server, client)
+
+
+# ---- many, and the end of others ------------------------------------------------------
+
+
+def serve(ctx, bed, path, port=PORT, options=("-P",), name="server"):
+    server = ctx.start(bed.command(path, "server", "rping",
+                                   ["-s", "-a", "0.0.0.0", "-p", port, *options]),
+                       ctx.test.limit, name=name)
+    await_listening(path, server, TCP, port)
+    return server
+
+
+def rping(ctx, bed, path, port=PORT, count=2, name="client"):
+    return ctx.start(bed.command(path, "client", "rping",
+                                 ["-c", "-a", path.ipv4["server"], "-p", port, "-C", count, "-V"]),
+                     ctx.test.limit, name=name)
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def program_pid(process, name):
+    """The program itself, below env, nsenter and tcpzc-run."""
+    from runlib import proc
+    for pid in [process.pid, *proc.descendants(process.pid)]:
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+                if file.read().strip() == name:
+                    return pid
+        except OSError:
+            pass
+    raise Fail(f"{name} is not there\n" + process.describe())
+
+
+def sequential(ctx, bed_class, number):
+    """One server, one client after the other: all succeed, the server keeps nothing."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    server = serve(ctx, bed, path)
+    pid = program_pid(server, "rping")
+    settled = 0
+    for i in range(number):
+        client = rping(ctx, bed, path, name=f"client {i}")
+        client.wait(30)
+        expect(client.status == 0, f"client {i} fails", server, client)
+        ctx.processes.remove(client)
+        if i == 20:
+            settled = descriptors(pid)
+    time.sleep(1)
+    expect(descriptors(pid) <= settled + 8,
+           f"{descriptors(pid)} descriptors after {number} clients, {settled} after 20", server)
+    end(server)
+
+
+def end(server):
+    os.kill(server.pid, signal.SIGTERM)
+    server.wait(10)
+
+
+def concurrent(ctx, bed_class, number):
+    if bed_class.title != root.Chroot.title:
+        # It keeps one request only that it has not answered yet.
+        raise Skip("rping -P of rdma-core 44 loses requests that come at the same time")
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    server = serve(ctx, bed, path)
+    clients = [rping(ctx, bed, path, name=f"client {i}") for i in range(number)]
+    for client in clients:
+        client.wait(ctx.test.limit)
+        expect(client.status == 0, f"the {client.name} fails", server, client)
+    end(server)
+
+
+def pairs(ctx, bed_class, number):
+    """Many servers on one host, each a process: one has the well-known port."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    ports = range(PORT, PORT + number)
+    servers = [serve(ctx, bed, path, port, (), f"server {port}") for port in ports]
+    clients = [rping(ctx, bed, path, port, name=f"client {port}") for port in ports]
+    for client in clients:
+        client.wait(ctx.test.limit)
+        expect(client.status == 0, f"the {client.name} fails", client)
+    for server in servers:
+        server.wait(20)
+        expect(server.status == 0, f"the {server.name} fails", server)
+
+
+def two_servers(ctx, bed_class):
+    """The first process has the well-known port and ends; the other one goes on."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    owner = serve(ctx, bed, path, PORT, name="owner")
+    other = serve(ctx, bed, path, PORT + 1, name="other")
+    for port in (PORT, PORT + 1):
+        client = rping(ctx, bed, path, port)
+        client.wait(30)
+        expect(client.status == 0, f"port {port}: the client fails", owner, other, client)
+    os.kill(program_pid(owner, "rping"), signal.SIGKILL)
+    owner.wait(10)
+    client = rping(ctx, bed, path, PORT + 1)
+    client.wait(30)
+    expect(client.status == 0, "the owner has ended: the client fails", other, client)
+    # Nobody serves the first one's port any more, and it is said so.
+    client = rping(ctx, bed, path, PORT)
+    client.wait(30)
+    expect(client.status != 0, "connected to nobody", client)
+    expect("REJECTED" in client.output(), "not rejected", client)
+    end(other)
+
+
+def nobody(ctx, bed_class):
+    """No process with rdma_cm at the other host at all."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    start = time.monotonic()
+    client = rping(ctx, bed, path)
+    client.wait(30)
+    expect(client.status != 0 and "REJECTED" in client.output(), "not rejected", client)
+    expect(time.monotonic() - start < 10, "it took too long", client)
+
+
+def in_use(ctx, bed_class):
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    server = serve(ctx, bed, path)
+    second = ctx.finish(bed.command(path, "server", "rping",
+                                    ["-s", "-a", "0.0.0.0", "-p", PORT]))
+    expect(second.status != 0 and "in use" in second.output(), "the port was free", second)
+    second = ctx.finish(bed.command(path, "server", "rping",
+                                    ["-s", "-a", path.ipv4["server"], "-p", PORT]))
+    expect(second.status != 0 and "in use" in second.output(), "the address was free", second)
+    end(server)
+
+
+def multicast(ctx, bed_class):
+    """There is none, and mckey says so."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    done = ctx.finish(bed.command(path, "server", "mckey",
+                                  ["-m", "239.1.2.3", "-b", path.ipv4["server"]]))
+    expect(done.status != 0, "mckey joined something", done)
+    expect("not supported" in done.output(), "not refused", done)
+
+
+def libfabric(ctx, bed_class, endpoint):
+    if not shutil.which("fi_pingpong"):
+        raise Skip("fi_pingpong is not installed")
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    for side, space in path.spaces.items():
+        if not space.private:
+            raise Skip("libfabric looks up localhost, and /etc/hosts cannot be ours")
+        name = ctx.file(f"hosts-{side}")
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(f"{path.ipv4[side]} {socket.gethostname()} localhost\n")
+        space.call("mount", "--bind", name, "/etc/hosts")
+    args = ["-p", "verbs" if endpoint == "msg" else "verbs;ofi_rxm", "-e", endpoint, "-I", 50]
+    server = ctx.start(bed.command(path, "server", "fi_pingpong", args), 60, name="server")
+    deadline = time.monotonic() + START
+    while 47592 not in path.listening("server"):
+        expect(server.poll() is None and time.monotonic() < deadline,
+               "fi_pingpong does not listen", server)
+        time.sleep(0.05)
+    client = ctx.start(bed.command(path, "client", "fi_pingpong", [*args, path.ipv4["server"]]),
+                       60, name="client")
+    client.wait(50)
+    expect(client.status == 0, "the client fails", server, client)
+    server.wait(10)
+    expect(server.status == 0, "the server fails", server, client)
+
+
+CASES = {
+    "1000-sequential": (lambda ctx, bed: sequential(ctx, bed, 1000), 900),
+    "50-sequential": (lambda ctx, bed: sequential(ctx, bed, 50), 120),
+    "200-concurrent": (lambda ctx, bed: concurrent(ctx, bed, 200), 300),
+    "30-pairs": (lambda ctx, bed: pairs(ctx, bed, 30), 180),
+    "owner-ends": (two_servers, 120),
+    "nobody-there": (nobody, 60),
+    "port-in-use": (in_use, 60),
+    "no-multicast": (multicast, 60),
+    "libfabric-msg": (lambda ctx, bed: libfabric(ctx, bed, "msg"), 90),
+    "libfabric-rdm": (lambda ctx, bed: libfabric(ctx, bed, "rdm"), 90),
+}
