@@ -20,6 +20,7 @@ static struct cm_id *cm_ids[CM_MAX_IDS];
 static u32 cm_next_id, cm_next_slot;
 static struct cm_cx *cm_slots[CM_SLOTS];
 static LIST_HEAD(, cm_cx) cm_cxs = LIST_HEAD_INITIALIZER(cm_cxs);
+static LIST_HEAD(, cm_id) cm_live = LIST_HEAD_INITIALIZER(cm_live);
 
 static void cm_cx_send(struct cm_conn *conn, const struct cm_msg *msg);
 static void cm_cx_event(struct cm_conn *conn, enum cm_event event,
@@ -143,21 +144,20 @@ void cm_id_farewell(void)
 void cm_id_forget_all(void)
 {
 	struct cm_cx *cx;
-	u32 i;
+	struct cm_id *id;
 
 	while ((cx = LIST_FIRST(&cm_cxs))) {
 		LIST_REMOVE(cx, node);
 		cm_slots[cx->slot] = NULL;
 		free(cx);
 	}
-	for (i = 0; i < CM_MAX_IDS; i++) {
-		if (!cm_ids[i])
-			continue;
-		if (cm_ids[i]->port)
-			cm_port_put(cm_ids[i]->port);
-		cm_net_close(&cm_ids[i]->sign);
-		free(cm_ids[i]);
-		cm_ids[i] = NULL;
+	while ((id = LIST_FIRST(&cm_live))) {
+		LIST_REMOVE(id, node);
+		if (id->port)
+			cm_port_put(id->port);
+		cm_net_close(&id->sign);
+		cm_ids[id->handle] = NULL;
+		free(id);
 	}
 }
 
@@ -182,6 +182,7 @@ struct cm_id *cm_id_new(struct cm_chan *chan, u64 uid, u16 ps, u8 qp_type)
 		id->ps = ps;
 		id->qp_type = qp_type;
 		id->psn = cm_random() & 0xffffff;
+		LIST_INSERT_HEAD(&cm_live, id, node);
 		return id;
 	}
 	free(id);
@@ -207,17 +208,24 @@ u32 cm_id_destroy(struct cm_id *id)
 		cm_port_put(id->port);
 	cm_net_close(&id->sign);
 	cm_ids[id->handle] = NULL;
+	LIST_REMOVE(id, node);
 	free(id);
 	return reported;
 }
 
 void cm_id_destroy_all(struct cm_chan *chan)
 {
-	u32 i;
+	struct cm_id *id = LIST_FIRST(&cm_live);
 
-	for (i = 0; i < CM_MAX_IDS; i++)
-		if (cm_ids[i] && cm_ids[i]->chan == chan)
-			cm_id_destroy(cm_ids[i]);
+	while (id) {
+		if (id->chan == chan) {
+			cm_id_destroy(id);
+			/* and perhaps others, requests not fetched */
+			id = LIST_FIRST(&cm_live);
+		} else {
+			id = LIST_NEXT(id, node);
+		}
+	}
 }
 
 /* ---- addresses ---------------------------------------------------------- */
@@ -320,12 +328,11 @@ int cm_id_resolve(struct cm_id *id, const union cm_addr *src,
 /* Does another id listen where @id would? They share the port then. */
 static bool cm_id_in_use(const struct cm_id *id)
 {
-	u32 i;
+	struct cm_id *other;
 
-	for (i = 0; i < CM_MAX_IDS; i++)
-		if (cm_ids[i] && cm_ids[i] != id &&
-		    cm_ids[i]->state == CM_ID_LISTEN &&
-		    cm_ids[i]->port == id->port)
+	LIST_FOREACH(other, &cm_live, node)
+		if (other != id && other->state == CM_ID_LISTEN &&
+		    other->port == id->port)
 			return true;
 	return false;
 }
@@ -517,14 +524,13 @@ static bool cm_id_serves(const struct cm_id *id, u16 ps, u16 port,
 
 static struct cm_id *cm_id_listener(u16 ps, u16 port, const struct cm_ip_hdr *hdr)
 {
-	struct cm_id *found = NULL;
+	struct cm_id *id, *found = NULL;
 	bool exact;
-	u32 i;
 
-	for (i = 0; i < CM_MAX_IDS; i++) {
-		if (!cm_ids[i] || !cm_id_serves(cm_ids[i], ps, port, hdr, &exact))
+	LIST_FOREACH(id, &cm_live, node) {
+		if (!cm_id_serves(id, ps, port, hdr, &exact))
 			continue;
-		found = cm_ids[i];
+		found = id;
 		if (exact)
 			break;
 	}

@@ -33,6 +33,7 @@
 #define CM_RCVBUF	(4 << 20)
 #define CM_RETRY_NS	(20 * 1000000ull)
 #define CM_SLOW_RETRY_NS (1000 * 1000000ull)
+#define CM_LONELY_TRIES	100
 #define CM_PASS_MAGIC	0x706d637au
 /*
  * A request for a service that is not there yet waits a little: programs (perftest
@@ -66,7 +67,8 @@ static struct cm_held held[CM_HELD];
 static u64 held_look_at;		/* 0: none is held */
 
 static struct {
-	bool started, owner, told;
+	bool started, owner;
+	u32 lonely;			/* tries without an owner */
 	int epfd, family;
 	u16 token;
 	struct cm_fd wake;
@@ -553,6 +555,7 @@ static void cm_own(void)
 	int fd;
 
 	net.owner = true;
+	net.lonely = 0;
 	net.retry_at = 0;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -568,6 +571,20 @@ static void cm_own(void)
 	cm_net_watch(&net.link, EPOLLIN);
 }
 
+/* The port is neither free nor one of ours. */
+static void cm_be_lonely(void)
+{
+	if (net.lonely < CM_LONELY_TRIES) {
+		net.lonely++;
+		return;
+	}
+	if (net.lonely++ == CM_LONELY_TRIES)
+		fprintf(stderr,
+			"tcpzc: rdma_cm: UDP port %u is taken by something else; there will be no connections\n",
+			TZ_WELL_KNOWN_PORT);
+	net.retry_at = cm_now() + CM_SLOW_RETRY_NS;
+}
+
 /* Somebody else has the port: wait for its end. */
 static void cm_follow(void)
 {
@@ -581,10 +598,10 @@ static void cm_follow(void)
 		return;
 	if (connect(fd, (struct sockaddr *)&ss, len)) {
 		close(fd);
-		if (net.told)
-			net.retry_at = cm_now() + CM_SLOW_RETRY_NS;
+		cm_be_lonely();
 		return;
 	}
+	net.lonely = 0;
 	net.link.fd = fd;
 	net.link.ready = cm_owner_lost;
 	net.retry_at = 0;

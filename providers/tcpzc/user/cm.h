@@ -143,6 +143,7 @@ enum cm_id_state {
 };
 
 struct cm_id {
+	LIST_ENTRY(cm_id) node;
 	u32 handle;
 	enum cm_id_state state;
 	struct cm_chan *chan;
