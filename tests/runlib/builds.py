@@ -17,7 +17,7 @@ VARIANTS = {
     "fuzz": ["--cc=clang", "--sanitize=address"],
     # reconfigured for installation by root.py, hence a directory of its own
     "trixie": ["--rdma-core=56.1", "--dir=" + os.path.join(ROOT, "build-trixie"),
-               "tcpzc-run", "tcpzc-preload", "rdma-core"],
+               "tcpzc-run", "tcpzc-preload", "tcpzc-cm", "rdma-core"],
 }
 LIMIT = 900
 SCRIPT = os.path.join(ROOT, "scripts", "build")

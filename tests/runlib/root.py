@@ -108,7 +108,7 @@ def install(ctx, target):
                      f"-DCMAKE_INSTALL_LIBDIR=lib/{triplet}", "-DTCPZC_INSTALL_PROVIDER=ON",
                      build], 120))
     must(ctx.finish(["cmake", "--build", build, "--target",
-                     "tcpzc-run", "tcpzc-preload", "rdma-core"], 300))
+                     "tcpzc-run", "tcpzc-preload", "tcpzc-cm", "rdma-core"], 300))
     must(ctx.finish(["env", "DESTDIR=" + target, "cmake", "--install", build], 120))
     for path in ("usr/bin/tcpzc-run", "etc/libibverbs.d/tcpzc.driver",
                  f"usr/lib/{triplet}/libibverbs/libtcpzc-rdmav34.so",
