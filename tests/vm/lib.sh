@@ -278,6 +278,12 @@ vm_limited() {
 	trap 'kill -TERM $pid 2>/dev/null' TERM INT HUP
 	while wait $pid; status=$?; kill -0 $pid 2>/dev/null; do :; done
 	trap - TERM INT HUP
+	# The processes of User-Mode Linux's programs are killed by their parent's
+	# death, which takes a moment.
+	for _ in {1..250}; do
+		pgrep -g "$pid" -r D,R,S,T >/dev/null || break
+		sleep 0.02
+	done
 	return $status
 }
 
