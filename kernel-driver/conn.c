@@ -138,7 +138,7 @@ static void tcpzc_refuse(struct tcpzc_dev *dev, struct socket *sock,
 static void tcpzc_conn_set(struct tcpzc_qp *qp, enum tcpzc_conn_state state)
 {
 	spin_lock_bh(&qp->lock);
-	qp->conn.state = state;
+	tcpzc_conn_move(qp, state);
 	spin_unlock_bh(&qp->lock);
 }
 
@@ -190,7 +190,7 @@ static void tcpzc_conn_part(struct tcpzc_qp *qp)
 	part = (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) &&
 	       c->by_reference && tz_qp_outstanding(&qp->eng);
 	if (part)
-		c->state = TCPZC_CONN_PARTING;
+		tcpzc_conn_move(qp, TCPZC_CONN_PARTING);
 	spin_unlock_bh(&qp->lock);
 	if (!part)
 		return;
@@ -397,7 +397,7 @@ static void tcpzc_conn_greet(struct tcpzc_qp *qp)
 	c->hello_got = 0;
 	spin_lock_bh(&qp->lock);
 	tz_shake_make(&qp->eng, TZ_HELLO_OK, c->session_id, &hello);
-	c->state = TCPZC_CONN_GREETING;
+	tcpzc_conn_move(qp, TCPZC_CONN_GREETING);
 	spin_unlock_bh(&qp->lock);
 	if (tcpzc_send_hello(c->sock, &hello))
 		tcpzc_conn_back_off(qp);
@@ -465,7 +465,7 @@ static void tcpzc_conn_done(struct tcpzc_qp *qp)
 	spin_lock_bh(&qp->lock);
 	again = qp->eng.conn == TZ_CONN_NONE && qp->eng.state != TZ_ERR;
 	if (again)
-		c->state = TCPZC_CONN_IDLE;
+		tcpzc_conn_move(qp, TCPZC_CONN_IDLE);
 	spin_unlock_bh(&qp->lock);
 	if (!again)
 		tcpzc_conn_drop_parked(c);

@@ -11,6 +11,7 @@
 #include <net/tcp.h>
 
 #include "tcpzc.h"
+#include "trace.h"
 
 /* Vectors that one visit to the engine asks for. */
 #define TCPZC_RX_VECS		8
@@ -93,6 +94,7 @@ static int tcpzc_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 		got = tcpzc_rx_place(rx, skb, offset + done, len - done, vec, n);
 		if (!got)
 			break;
+		trace_tcpzc_place(rx->qp, eng->rsp.expect_msn, got, vec[0].mr);
 		tz_qp_rx_done(eng, got, rx->now);
 		done += got;
 		rx->left -= min(rx->left, got);
@@ -119,12 +121,16 @@ static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 	struct tcpzc_rx rx = { .qp = qp, .now = now, .left = TCPZC_RX_BUDGET };
 	bool parting = qp->conn.state == TCPZC_CONN_PARTING;
 	read_descriptor_t desc = { .arg.data = &rx, .count = 1 };
+	u32 acked = qp->eng.req.ack_msn;
 
 	if (!skb_queue_empty(&sk->sk_receive_queue)) {
 		tcpzc_count(qp->dev, TCPZC_CNT_RX_TURNS, 1);
+		trace_tcpzc_recv(qp);
 		tcp_read_sock(sk, &desc,
 			      parting ? tcpzc_rx_discard : tcpzc_rx_actor);
 	}
+	if (qp->eng.req.ack_msn != acked)
+		trace_tcpzc_acked(qp);
 	qp->rx_again = !rx.left;
 	/*
 	 * What was said before the end counts, unless nobody listens. A stall
@@ -165,9 +171,12 @@ static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
 static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct sock *sk,
 			  const struct tz_vec *vec, u32 bytes)
 {
+	bool ref = vec->mr && (sk->sk_route_caps & NETIF_F_SG);
+
+	trace_tcpzc_send(qp, qp->eng.req.next_msn, bytes, ref);
 	if (!vec->mr)
 		return;
-	if (sk->sk_route_caps & NETIF_F_SG) {
+	if (ref) {
 		qp->conn.by_reference = true;
 		tcpzc_count(qp->dev, TCPZC_CNT_TX_ZCOPY_BYTES, bytes);
 	} else {
@@ -240,6 +249,7 @@ static void tcpzc_tx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 		break;
 	case TCPZC_TX_FULL:
 		tcpzc_count(qp->dev, TCPZC_CNT_TX_FULL, 1);
+		trace_tcpzc_full(qp);
 		/* With something on its way its acknowledgement makes room. */
 		qp->tx_full_at = now;
 		if (tcp_rtx_and_write_queues_empty(sk))
@@ -303,6 +313,13 @@ static void tcpzc_arm_timer(struct tcpzc_qp *qp)
 	hrtimer_start(&qp->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_SOFT);
 }
 
+void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to)
+{
+	lockdep_assert_held(&qp->lock);
+	trace_tcpzc_conn(qp, qp->conn.state, to);
+	qp->conn.state = to;
+}
+
 /* qp->lock is held. The stream is over; processes clean up. */
 static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 {
@@ -314,7 +331,7 @@ static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 		    (c->by_reference && tz_qp_outstanding(&qp->eng)));
 	c->wsk = NULL;
 	c->rsk = NULL;
-	c->state = TCPZC_CONN_DONE;
+	tcpzc_conn_move(qp, TCPZC_CONN_DONE);
 	tcpzc_count(qp->dev, TCPZC_CNT_CONNS_LOST, 1);
 	tz_qp_disconnected(&qp->eng, now);
 	wake_up(&c->wait);
@@ -333,7 +350,7 @@ static void tcpzc_io_finish(struct tcpzc_qp *qp, u64 now)
 	if (!qp->eng.draining || !c->by_reference) {
 		tcpzc_io_lost(qp, now);
 	} else if (c->state == TCPZC_CONN_UP) {
-		c->state = TCPZC_CONN_PARTING;
+		tcpzc_conn_move(qp, TCPZC_CONN_PARTING);
 		mod_delayed_work(tcpzc_wq, &c->work, 0);
 	}
 }
@@ -589,7 +606,7 @@ void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
 	c->eof = false;
 	c->abort = false;
 	c->by_reference = false;
-	c->state = TCPZC_CONN_UP;
+	tcpzc_conn_move(qp, TCPZC_CONN_UP);
 	qp->tx_full_at = 0;
 	tz_qp_connected(&qp->eng, max_pdu, ktime_get_ns());
 	spin_unlock_bh(&qp->lock);
@@ -606,7 +623,7 @@ enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp)
 	was = qp->conn.state;
 	qp->conn.wsk = NULL;
 	qp->conn.rsk = NULL;
-	qp->conn.state = TCPZC_CONN_IDLE;
+	tcpzc_conn_move(qp, TCPZC_CONN_IDLE);
 	spin_unlock_bh(&qp->lock);
 	return was;
 }
@@ -648,6 +665,7 @@ int tcpzc_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 		return -EINVAL;	/* applications post to their ring */
 	}
 	tcpzc_count(qp->dev, TCPZC_CNT_DOORBELLS, 1);
+	trace_tcpzc_doorbell(qp, true);
 	if (tz_qp_is_ud(&qp->eng))
 		tcpzc_ud_send(qp);
 	tcpzc_io_run(qp);
@@ -666,6 +684,7 @@ int tcpzc_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
 		return -EINVAL;
 	}
 	tcpzc_count(qp->dev, TCPZC_CNT_DOORBELLS, 1);
+	trace_tcpzc_doorbell(qp, false);
 	tcpzc_io_run(qp);
 	return 0;
 }

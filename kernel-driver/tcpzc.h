@@ -496,6 +496,8 @@ void tcpzc_sk_adopt(struct sock *sk, struct tcpzc_qp *qp);
 void tcpzc_sk_abandon(struct sock *sk);
 /* The connection qp->conn.sock (and .rsock) is established: use it. */
 void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu);
+/* The connection's state changes; qp->lock is held. */
+void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to);
 /* No pass uses the sockets any more; returns where the connection stood. */
 enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp);
 /* Send what acknowledgements are owed, if the socket takes them. */

@@ -32,8 +32,8 @@ TRACE_EVENT(tcpzc_doorbell,
 );
 
 DECLARE_EVENT_CLASS(tcpzc_bytes,
-	TP_PROTO(const struct tcpzc_qp *qp, u32 bytes, bool ref),
-	TP_ARGS(qp, bytes, ref),
+	TP_PROTO(const struct tcpzc_qp *qp, u32 msn, u32 bytes, bool ref),
+	TP_ARGS(qp, msn, bytes, ref),
 	TP_STRUCT__entry(
 		__field(u32, qpn)
 		__field(u32, bytes)
@@ -43,22 +43,28 @@ DECLARE_EVENT_CLASS(tcpzc_bytes,
 	TP_fast_assign(
 		__entry->qpn = qp->eng.init.qpn;
 		__entry->bytes = bytes;
-		__entry->msn = qp->eng.req.next_msn;
+		__entry->msn = msn;
 		__entry->ref = ref;
 	),
-	TP_printk("qpn=0x%06x bytes=%u ref=%d next_msn=0x%06x", __entry->qpn,
-		  __entry->bytes, __entry->ref, __entry->msn)
+	TP_printk("qpn=0x%06x msn=0x%06x bytes=%u ref=%d", __entry->qpn,
+		  __entry->msn, __entry->bytes, __entry->ref)
 );
 
-/* TCP took bytes of the stream: a copy, or references to a region's pages. */
+/*
+ * TCP took bytes of the stream: a copy, or references to a region's pages. @msn
+ * is the message that the engine will begin next.
+ */
 DEFINE_EVENT(tcpzc_bytes, tcpzc_send,
-	TP_PROTO(const struct tcpzc_qp *qp, u32 bytes, bool ref),
-	TP_ARGS(qp, bytes, ref));
+	TP_PROTO(const struct tcpzc_qp *qp, u32 msn, u32 bytes, bool ref),
+	TP_ARGS(qp, msn, bytes, ref));
 
-/* Bytes were taken from TCP; those with @ref went to a region's pages. */
+/*
+ * Bytes were taken from TCP, with @ref to a region's pages, at first at least.
+ * @msn is the message that is expected, or whose data it was.
+ */
 DEFINE_EVENT(tcpzc_bytes, tcpzc_place,
-	TP_PROTO(const struct tcpzc_qp *qp, u32 bytes, bool ref),
-	TP_ARGS(qp, bytes, ref));
+	TP_PROTO(const struct tcpzc_qp *qp, u32 msn, u32 bytes, bool ref),
+	TP_ARGS(qp, msn, bytes, ref));
 
 DECLARE_EVENT_CLASS(tcpzc_stream,
 	TP_PROTO(const struct tcpzc_qp *qp),
