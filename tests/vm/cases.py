@@ -81,8 +81,8 @@ def verbs(ctx, name):
     bed = Kernel(ctx)
     bed.prepare(path)
     slow = SLOW.get(os.environ.get("TCPZC_VM"), 1)
-    process = ctx.finish(bed.command(path, "server", program, env={"TEST_SLOW": slow}), 600,
-                         name=name)
+    process = ctx.finish(bed.command(path, "server", program, env={"TEST_SLOW": slow}),
+                         600 * min(slow, 5), name=name)
     if process.status == 77:
         raise Skip(process.output().strip().splitlines()[-1])
     expect(process.status == 0, "fails", process)
