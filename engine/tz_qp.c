@@ -355,6 +355,55 @@ static u64 tz_sooner(u64 a, u64 b)
 	return tz_min(a, b);
 }
 
+/*
+ * An adapter answers while its program is stopped or waits for a processor; here
+ * it is the program that answers. So as long as the peer's host shows signs of
+ * life, it is waited for up to max_silence_ns.
+ */
+static bool tz_qp_may_ask(const struct tz_qp *qp, u64 patience)
+{
+	return qp->ops->heard_ns && qp->conn == TZ_CONN_UP && !tz_qp_is_uc(qp) &&
+	       qp->init.max_silence_ns > patience;
+}
+
+/* When the peer has been silent for too long, as far as is known now. */
+static u64 tz_qp_silent_at(const struct tz_qp *qp, u64 patience)
+{
+	u64 from = qp->req.progress_ns;
+
+	if (!tz_qp_may_ask(qp, patience) || !tz_qp_asks(qp) ||
+	    qp->req.heard_ns <= from)
+		return from + patience;
+	return tz_min(qp->req.heard_ns + patience,
+		      from + qp->init.max_silence_ns);
+}
+
+static u64 tz_qp_silence_deadline(const struct tz_qp *qp, u64 patience)
+{
+	if (tz_qp_may_ask(qp, patience) && !tz_qp_asks(qp))
+		return qp->req.progress_ns + patience / 2;
+	return tz_qp_silent_at(qp, patience);
+}
+
+static void tz_qp_check_silence(struct tz_qp *qp, u64 now)
+{
+	u64 patience = tz_qp_patience_ns(qp);
+
+	if (!patience || !tz_qp_waits_for_peer(qp) ||
+	    now < tz_qp_silence_deadline(qp, patience))
+		return;
+	if (tz_qp_may_ask(qp, patience)) {
+		qp->req.asked_ns = qp->req.progress_ns;
+		qp->req.heard_ns = qp->ops->heard_ns(qp, now);
+	}
+	if (now < tz_qp_silent_at(qp, patience))
+		return;
+	if (tz_qp_is_uc(qp))
+		tz_req_lose(qp);
+	else
+		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+}
+
 u64 tz_qp_deadline(const struct tz_qp *qp)
 {
 	u64 patience = tz_qp_patience_ns(qp);
@@ -363,7 +412,7 @@ u64 tz_qp_deadline(const struct tz_qp *qp)
 	if (qp->conn == TZ_CONN_UP && !qp->tx.queued)
 		at = tz_sooner(at, qp->rsp.ack_due);
 	if (patience && tz_qp_waits_for_peer(qp))
-		at = tz_sooner(at, qp->req.progress_ns + patience);
+		at = tz_sooner(at, tz_qp_silence_deadline(qp, patience));
 	if (qp->draining)
 		at = tz_sooner(at, qp->drain_until ? qp->drain_until : 1);
 	return at;
@@ -371,21 +420,13 @@ u64 tz_qp_deadline(const struct tz_qp *qp)
 
 void tz_qp_timer(struct tz_qp *qp, u64 now)
 {
-	u64 patience = tz_qp_patience_ns(qp);
-
 	if (qp->rsp.stall_until && now >= qp->rsp.stall_until)
 		tz_rx_run(qp, now);
 	if (qp->req.rnr_until && now >= qp->req.rnr_until) {
 		qp->req.rnr_until = 0;
 		qp->req.progress_ns = now;
 	}
-	if (patience && tz_qp_waits_for_peer(qp) &&
-	    now >= qp->req.progress_ns + patience) {
-		if (tz_qp_is_uc(qp))
-			tz_req_lose(qp);
-		else
-			tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
-	}
+	tz_qp_check_silence(qp, now);
 	if (qp->draining && !qp->drain_until)
 		qp->drain_until = now + qp->init.min_retry_ns;
 	if (qp->draining && now >= qp->drain_until)

@@ -145,6 +145,12 @@ struct tz_ops {
 	void (*complete_send)(struct tz_qp *qp, const struct tcpzc_cqe *cqe);
 	void (*complete_recv)(struct tz_qp *qp, const struct tcpzc_cqe *cqe);
 	void (*event)(struct tz_qp *qp, enum tz_event event);
+	/*
+	 * When the peer's host was last heard from, though its engine says
+	 * nothing; 0: not known. First asked at half of the time for which the peer
+	 * may be silent, so that the backend can have the host asked. May be NULL.
+	 */
+	u64 (*heard_ns)(struct tz_qp *qp, u64 now);
 };
 
 /* Counters, for `rdma statistic` and the environment variable TCPZC_STATS. */
@@ -243,6 +249,7 @@ struct tz_qp_init {
 	u64 ack_delay_ns;	/* how long an ACK may wait to be carried */
 	u64 rnr_stall_ns;	/* how long to wait for a receive before RNR */
 	u64 min_retry_ns;	/* lower bound of the peer's silence */
+	u64 max_silence_ns;	/* of a peer whose host is there; 0: no more */
 };
 
 /* What the engine keeps of a send work request until it completes. */
@@ -283,6 +290,8 @@ struct tz_req {
 	u8 rnr_left;
 	u64 rnr_until;		/* waiting after an RNR NAK */
 	u64 progress_ns;	/* when the peer last got on with it */
+	u64 asked_ns;		/* progress_ns when its host was last asked for */
+	u64 heard_ns;		/* when its host was heard from, then */
 	u32 sent_since;		/* bytes since then */
 	u32 answer_off;		/* bytes of the current READ's answer */
 	struct tcpzc_send_wqe wqe;	/* the current message's, copied out */
@@ -482,6 +491,13 @@ void tz_qp_timer(struct tz_qp *qp, u64 now);
 static inline u32 tz_qp_outstanding(const struct tz_qp *qp)
 {
 	return qp->req.next - qp->req.cons;
+}
+
+/* Is the peer silent for so long that its host was asked for (tz_ops.heard_ns)? */
+static inline bool tz_qp_asks(const struct tz_qp *qp)
+{
+	return qp->req.asked_ns && qp->req.asked_ns == qp->req.progress_ns &&
+	       tz_qp_outstanding(qp);
 }
 
 /* Send work requests posted and not yet imported. */

@@ -50,6 +50,8 @@ void tz_req_reset(struct tz_qp *qp)
 	req->rnr_left = 0;
 	req->rnr_until = 0;
 	req->progress_ns = 0;
+	req->asked_ns = 0;
+	req->heard_ns = 0;
 	req->sent_since = 0;
 	req->answer_off = 0;
 }

@@ -15,6 +15,8 @@ from runlib.case import Fail, expect
 from runlib.pair import Pair
 
 PATIENCE = 15       # seconds; a queue pair's retries take at least three
+HOST_PATIENCE = 8
+STOPPED = 7         # seconds; more than twice the least time of a queue pair
 LONG = ("-D", "20")
 # topic, program, arguments, whether the server / the client must notice by itself
 PROGRAMS = (
@@ -75,6 +77,45 @@ def once(ctx, bed_class, program, args, victim, notices, whole, moment):
     bad = bed.bad_output(other)
     expect(not bad, bad, *pair.all())
     sweep(ctx, bed, path)
+
+
+def host_vanishes(ctx, bed_class):
+    """The path is cut: who waits for something notices within its queue pair's time."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    pair = Pair(ctx, bed, path, "ibv_rc_pingpong",
+                ("-d", "tcpzc0", "-g", "0", "-s", "65536", "-n", "10000000"), limit=60)
+    time.sleep(1)
+    sides = (pair.server, pair.client)
+    expect(not any(p.poll() is not None for p in sides), "ends too early", *sides)
+    path.cut("server")
+    deadline = time.monotonic() + HOST_PATIENCE
+    while not (ended := [p for p in sides if p.poll() is not None]):
+        expect(time.monotonic() < deadline,
+               f"neither side has noticed anything for {HOST_PATIENCE} s", *sides)
+        time.sleep(0.05)
+    for side in ended:
+        expect(side.status > 0, f"the {side.name} takes it for success", *sides)
+        expect("Failed status" in side.output(), "no failed completion", *sides)
+    for side in sides:
+        if side not in ended:
+            side.signal_group(signal.SIGTERM)
+            expect(side.wait(3), "the other side cannot be ended", *sides)
+
+
+def stopped(ctx, bed_class):
+    """The server stands still for longer than a queue pair's time, and goes on."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    pair = Pair(ctx, bed, path, "ib_send_bw", ("-d", "tcpzc0", "-F", "-N", "-n", "100000"),
+                limit=60)
+    time.sleep(1)
+    pid = pair.server.find("ib_send_bw")
+    expect(pid and pair.client.poll() is None, "ends too early", *pair.all())
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(STOPPED)
+    os.kill(pid, signal.SIGCONT)
+    pair.finish()
 
 
 def sweep(ctx, bed, path):

@@ -63,7 +63,8 @@ def bad_values(ctx, bed_class):
     bad = {"TCPZC_PORTS": ("abc", "1000", "10-", "-", "9000-8000", "1-100", "70000-80000",
                            "2000-3000x", "65536-65537"),
            "TCPZC_CC": ("nosuchalgorithm", "x" * 100, "re no"),
-           "TCPZC_MIN_RETRY_MS": ("abc", "-1", "1s", "99999999999999999999")}
+           "TCPZC_MIN_RETRY_MS": ("abc", "-1", "1s", "99999999999999999999"),
+           "TCPZC_MAX_SILENCE_MS": ("abc", "-1", "1s", "3600001")}
     for name, values in bad.items():
         for value in values:
             process = ctx.finish(bed.command(path, "server", "ibv_devinfo", ["-d", "tcpzc0"],

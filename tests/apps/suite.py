@@ -70,6 +70,13 @@ def many_tests(suite, bed):
                  lambda ctx, case: many.run(ctx, bed, *case), limit=90, cpu=2)
 
 
+def silence_tests(suite, bed):
+    return [Test(f"{suite}/killed/{topic}", lambda ctx, run=run: run(ctx, bed), limit=90,
+                 build=bed.variant, quick=suite == "apps")
+            for topic, run in (("host-vanishes", crash.host_vanishes),
+                               ("stopped", crash.stopped))]
+
+
 def crash_tests(suite, bed, rounds):
     return table(suite, bed, "killed", dict(crash.cases()),
                  lambda ctx, case: crash.run(ctx, bed, *case, rounds), limit=30 * rounds)
@@ -102,6 +109,7 @@ def tests():
         *programs("apps", Bed, quick=True), *data_tests("apps", Bed),
         *rdmacm_tests("apps", Bed), *rdmacm_cases("apps", Bed),
         *crash_tests("apps", Bed, rounds=3),
+        *silence_tests("apps", Bed),
         *programs("nobody", Unprivileged, "other"), *device_tests("nobody", Unprivileged),
         *programs("memlock", LittleMemlock, "quick"), *other_release(),
         *rdmacm_tests("nobody", Unprivileged, "other"), *rdmacm_tests("asan", Asan, "asan"),

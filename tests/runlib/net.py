@@ -153,6 +153,10 @@ class Path:
             space.call("tc", "qdisc", "replace", "dev", self.netdev[side], "root", "netem",
                        *(words or ("limit", "1000")))
 
+    def cut(self, side):
+        """From now on nothing comes or goes."""
+        self.spaces[side].call("ip", "link", "set", self.netdev[side], "down")
+
     def mtu(self, size):
         for side, space in self.spaces.items():
             space.call("ip", "link", "set", self.netdev[side], "mtu", str(size))

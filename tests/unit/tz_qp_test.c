@@ -199,6 +199,104 @@ static void fails_after(struct unit *u, u64 ns)
 	assert_int_equal(u->q.qp.state, TZ_ERR);
 }
 
+/* ---- silence, and a host that answers ----------------------------------- */
+
+static u64 heard_at;	/* what the backend says of the peer's host */
+static u32 times_asked;
+
+static u64 say_heard(struct tz_qp *qp, u64 now)
+{
+	times_asked++;
+	return heard_at;
+}
+
+/* A request is on its way, 10 ms are the peer's, 100 ms those of its host. */
+static struct unit *listening(void)
+{
+	static struct tz_ops ops;
+	struct unit *u = abandoned(1, 10 * MS);
+
+	ops = *u->q.qp.ops;
+	ops.heard_ns = say_heard;
+	u->q.qp.ops = &ops;
+	u->q.qp.init.max_silence_ns = 100 * MS;
+	heard_at = 0;
+	times_asked = 0;
+	unit_post(u, 1, TCPZC_WQE_SEND, 0, 1);
+	unit_expect_pdu(u, &h, TZ_PDU_SEND);
+	return u;
+}
+
+/* It is asked at half of the time, and changes nothing if it says nothing. */
+static void test_host_silent(void **state)
+{
+	struct unit *u = listening();
+
+	assert_true(tz_qp_deadline(&u->q.qp) == u->now + 5 * MS);
+	unit_tick(u, 5 * MS - 1);
+	assert_int_equal(times_asked, 0);
+	unit_tick(u, 1);
+	assert_int_equal(times_asked, 1);
+	heard_at = u->now - 6 * MS;	/* before the peer was last heard */
+	fails_after(u, 5 * MS);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
+	unit_free(u);
+}
+
+/* The time begins anew with each sign of life; but not for ever. */
+static void test_host_answers(void **state)
+{
+	struct unit *u = listening();
+	u64 start = u->now;
+
+	unit_tick(u, 5 * MS);
+	while (u->now - start < 95 * MS) {
+		heard_at = u->now - MS;
+		unit_tick(u, 5 * MS);
+		unit_no_cqe(u);
+		assert_int_equal(u->q.qp.state, TZ_RTS);
+	}
+	heard_at = u->now;
+	unit_tick(u, 100 * MS - (u->now - start) - 1);
+	assert_int_equal(u->q.qp.state, TZ_RTS);
+	unit_tick(u, 1);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
+	unit_free(u);
+}
+
+/* It answered once and has been silent since. */
+static void test_host_dies(void **state)
+{
+	struct unit *u = listening();
+
+	unit_tick(u, 9 * MS);
+	heard_at = u->now;
+	unit_tick(u, MS);
+	unit_no_cqe(u);
+	fails_after(u, 9 * MS);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
+	unit_free(u);
+}
+
+/* The peer itself speaks: nobody needs to be asked any more. */
+static void test_host_and_peer(void **state)
+{
+	struct unit *u = listening();
+
+	unit_post(u, 2, TCPZC_WQE_SEND, 0, 1);
+	unit_expect_pdu(u, &h, TZ_PDU_SEND);
+	unit_tick(u, 6 * MS);
+	assert_true(tz_qp_asks(&u->q.qp));
+	unit_ack(u, UNIT_SQ_PSN + 1);
+	unit_expect(u, false, 1, 0);
+	assert_false(tz_qp_asks(&u->q.qp));
+	assert_true(tz_qp_deadline(&u->q.qp) == u->now + 5 * MS);
+	unit_free(u);
+}
+
 static void test_silent_close(void **state)
 {
 	struct unit *u = abandoned(14, 10 * MS);
@@ -589,6 +687,10 @@ int main(void)
 		cmocka_unit_test(test_flush_anywhere),
 		cmocka_unit_test(test_drain_timeout),
 		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_host_silent),
+		cmocka_unit_test(test_host_answers),
+		cmocka_unit_test(test_host_dies),
+		cmocka_unit_test(test_host_and_peer),
 		cmocka_unit_test(test_silent_close),
 		cmocka_unit_test(test_close_while_waiting),
 		cmocka_unit_test(test_close_and_leave),

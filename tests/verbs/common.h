@@ -191,6 +191,7 @@ struct opts {
 	uint8_t rd_atomic;		/* [16] 0xff: 0 */
 	uint8_t dest_rd_atomic;		/* [16] 0xff: 0 */
 	unsigned int min_retry_ms;	/* TCPZC_MIN_RETRY_MS [unset] */
+	unsigned int max_silence_ms;	/* of a host that is there, then [0] */
 };
 
 #define ACCESS_ALL (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \

@@ -319,6 +319,9 @@ static long do_open(struct end *e, void *arg)
 	if (e->o.min_retry_ms) {
 		snprintf(ms, sizeof(ms), "%u", e->o.min_retry_ms * test_slow());
 		setenv("TCPZC_MIN_RETRY_MS", ms, 1);
+		snprintf(ms, sizeof(ms), "%u",
+			 e->o.max_silence_ms * test_slow());
+		setenv("TCPZC_MAX_SILENCE_MS", ms, 1);
 	}
 	e->owns_ctx = !sibling;
 	e->ctx = sibling ? sibling->ctx : open_device(e->o.dev);

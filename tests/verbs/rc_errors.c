@@ -842,6 +842,64 @@ static void peer_paused(void)
 	pair_close(&p);
 }
 
+/*
+ * Stopped for longer than that, but its host answers: still nothing happens,
+ * whether TCP has taken everything or is full.
+ */
+static void peer_paused_long(void)
+{
+	struct opts o = base;
+	struct pair p;
+	uint64_t i;
+	int full;
+
+	o.min_retry_ms = 2400;
+	o.max_silence_ms = 20000;
+	pair_open(&p, TOPO_PROCESSES, &o, NULL);
+	for (full = 0; full < 2; full++) {
+		uint64_t n = full ? 64 : 1;
+
+		test_context("%s", full ? "full" : "all taken");
+		post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 99, 0, 64, p.b, 0));
+		expect_send(p.a, 99, IBV_WC_SUCCESS);
+		end_stop(p.b);
+		for (i = 0; i < n; i++)
+			post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, i, 0,
+					       full ? MIB : 64, p.b, 0));
+		if (!p.b->kernel)
+			expect_no_wc(p.a, CQ_SEND, 6000);
+		end_signal(p.b, SIGCONT);
+		for (i = 0; i < n; i++)
+			expect_send(p.a, i, IBV_WC_SUCCESS);
+	}
+	pair_close(&p);
+}
+
+/* And for ever: that is too long. */
+static void peer_paused_for_ever(void)
+{
+	struct opts o = base;
+	uint64_t start;
+	struct pair p;
+
+	o.min_retry_ms = 2400;
+	o.max_silence_ms = 5000;
+	pair_open(&p, TOPO_PROCESSES, &o, NULL);
+	if (p.b->kernel) {
+		pair_close(&p);
+		test_skip("in kernel mode it is the kernel that answers");
+	}
+	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 9, 0, 64, p.b, 0));
+	expect_send(p.a, 9, IBV_WC_SUCCESS);
+	end_stop(p.b);
+	start = now_ns();
+	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 1, 0, 64, p.b, 0));
+	expect_send(p.a, 1, IBV_WC_RETRY_EXC_ERR);
+	check_time(start, 5000, 5700);
+	end_signal(p.b, SIGCONT);
+	pair_close(&p);
+}
+
 /* ---- receiver not ready ------------------------------------------------- */
 
 static void rnr_one(enum topo t, uint8_t retry)
@@ -923,6 +981,8 @@ static const struct test_case cases[] = {
 	CASE(peer_killed_midway),
 	CASE(peer_stopped),
 	CASE(peer_paused),
+	CASE(peer_paused_long),
+	CASE(peer_paused_for_ever),
 	CASE(rnr_retry),
 	CASE(rnr_retry_restarts),
 	CASES_END

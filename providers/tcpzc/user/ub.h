@@ -191,6 +191,7 @@ struct ub_conn {
 	bool by_reference;		/* packets may refer to regions' pages */
 	bool no_pipe;			/* could not be had */
 	bool said_all;			/* shut down, waiting for the peer's end */
+	bool asking;			/* TCP asks the peer's host whether it lives */
 	int udp_family;			/* UD: AF_INET6 (for both), or AF_INET */
 	u64 rx_after;			/* polling: do not read again before */
 	u64 tx_after;			/* polling: do not write again before */
@@ -243,6 +244,7 @@ struct ub_settings {
 	u16 port_lo, port_hi;		/* 0: the kernel's choice */
 	char cc[16];			/* congestion control; "": default */
 	u64 min_retry_ns;
+	u64 max_silence_ns;		/* see tz_qp_init */
 	bool stats;
 	bool zerocopy;			/* send large payloads by reference */
 };
@@ -540,6 +542,10 @@ bool ub_sock_gid(const struct sockaddr_storage *ss, u8 gid[16]);
 /* Options of a connection's socket: no delay, congestion control, DSCP. */
 void ub_sock_tune(struct ub_qp *qp, int fd);
 u16 ub_sock_port(u32 qpn);
+/* See tz_ops.heard_ns. Turn held. */
+u64 ub_sock_heard_ns(struct tz_qp *eng, u64 now);
+/* The peer itself has spoken: its host is not to be asked any more. */
+void ub_sock_stop_asking(struct ub_conn *c);
 
 /* ---- ub_progress.c ------------------------------------------------------ */
 

@@ -69,6 +69,7 @@ static void ub_conn_hang_up(struct ub_qp *qp)
 		epoll_ctl(c->watch_epfd, EPOLL_CTL_DEL, rfd, NULL);
 	ub_splice_close(c);
 	c->said_all = false;
+	c->asking = false;
 	c->rfd = -1;
 	c->wfd = -1;
 	c->watch_epfd = -1;

@@ -54,6 +54,7 @@ static const struct tz_ops ub_engine_ops = {
 	.complete_send = ub_complete_send,
 	.complete_recv = ub_complete_recv,
 	.event = ub_qp_event,
+	.heard_ns = ub_sock_heard_ns,
 };
 
 /* ---- create ------------------------------------------------------------- */
@@ -172,6 +173,7 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 		.ack_delay_ns = UB_ACK_DELAY_NS,
 		.rnr_stall_ns = UB_RNR_STALL_NS,
 		.min_retry_ns = ctx->set.min_retry_ns,
+		.max_silence_ns = ctx->set.max_silence_ns,
 	};
 	bool ud = attr->qp_type == IBV_QPT_UD;
 	struct ub_qp *qp = NULL;

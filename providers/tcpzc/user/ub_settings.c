@@ -12,6 +12,7 @@
 
 /* A peer that is merely slow is not gone: see docs/semantics.md, "Timeouts". */
 #define UB_MIN_RETRY_MS		3000
+#define UB_MAX_SILENCE_MS	60000
 #define UB_MAX_RETRY_MS		3600000ul
 
 static bool ub_set_ports(struct ub_settings *set, const char *value)
@@ -56,7 +57,7 @@ static bool ub_set_cc(struct ub_settings *set, const char *value)
 	return true;
 }
 
-static bool ub_set_retry(struct ub_settings *set, const char *value)
+static bool ub_set_ms(u64 *ns, const char *value)
 {
 	char *end;
 	unsigned long ms;
@@ -65,8 +66,18 @@ static bool ub_set_retry(struct ub_settings *set, const char *value)
 	ms = strtoul(value, &end, 10);
 	if (errno || *end || end == value || ms > UB_MAX_RETRY_MS)
 		return false;
-	set->min_retry_ns = ms * 1000000ull;
+	*ns = ms * 1000000ull;
 	return true;
+}
+
+static bool ub_set_retry(struct ub_settings *set, const char *value)
+{
+	return ub_set_ms(&set->min_retry_ns, value);
+}
+
+static bool ub_set_silence(struct ub_settings *set, const char *value)
+{
+	return ub_set_ms(&set->max_silence_ns, value);
 }
 
 static bool ub_set_switch(bool *on, const char *value)
@@ -96,6 +107,7 @@ bool ub_settings_read(struct ub_settings *set, const char *device)
 		{ "TCPZC_CC", ub_set_cc,
 		  "a name from /proc/sys/net/ipv4/tcp_available_congestion_control" },
 		{ "TCPZC_MIN_RETRY_MS", ub_set_retry, "milliseconds" },
+		{ "TCPZC_MAX_SILENCE_MS", ub_set_silence, "milliseconds" },
 		{ "TCPZC_STATS", ub_set_stats, "0 or 1" },
 		{ "TCPZC_ZEROCOPY", ub_set_zerocopy, "0 or 1" },
 	};
@@ -103,6 +115,7 @@ bool ub_settings_read(struct ub_settings *set, const char *device)
 
 	memset(set, 0, sizeof(*set));
 	set->min_retry_ns = UB_MIN_RETRY_MS * 1000000ull;
+	set->max_silence_ns = UB_MAX_SILENCE_MS * 1000000ull;
 	for (i = 0; i < TZ_ARRAY_SIZE(vars); i++) {
 		const char *value = getenv(vars[i].name);
 

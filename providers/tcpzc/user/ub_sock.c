@@ -3,8 +3,10 @@
  * ub_sock.c - socket addresses and options.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "ub.h"
@@ -100,4 +102,57 @@ void ub_sock_tune(struct ub_qp *qp, int fd)
 		ub_sock_set_cc(fd, qp->ctx->set.cc);
 	else if (ub_sock_is_local(qp))
 		ub_sock_set_cc(fd, "reno");
+}
+
+/* ---- is the peer's host there? ------------------------------------------ */
+
+/*
+ * TCP's keepalive asks once a second as long as nothing is on its way. It must
+ * not end the connection, so its count is as large as it can be; the engine's
+ * time is over long before.
+ */
+static void ub_sock_ask(struct ub_conn *c)
+{
+	int one = 1, count = 127;
+
+	if (c->asking)
+		return;
+	c->asking = true;
+	setsockopt(c->rfd, IPPROTO_TCP, TCP_KEEPIDLE, &one, sizeof(one));
+	setsockopt(c->rfd, IPPROTO_TCP, TCP_KEEPINTVL, &one, sizeof(one));
+	setsockopt(c->rfd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+	setsockopt(c->rfd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+}
+
+void ub_sock_stop_asking(struct ub_conn *c)
+{
+	int zero = 0;
+
+	c->asking = false;
+	setsockopt(c->rfd, SOL_SOCKET, SO_KEEPALIVE, &zero, sizeof(zero));
+}
+
+/*
+ * What was sent is acknowledged by the peer's host, or is not. If its buffer is
+ * full TCP probes, less and less often, and all that counts is that no probe was
+ * left without an answer. If everything has arrived we must ask.
+ */
+u64 ub_sock_heard_ns(struct tz_qp *eng, u64 now)
+{
+	struct ub_conn *c = &ub_qp_of(eng)->conn;
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+	int unsent = 0;
+	u64 ago;
+
+	if (c->rfd != c->wfd ||
+	    getsockopt(c->rfd, IPPROTO_TCP, TCP_INFO, &info, &len) ||
+	    ioctl(c->rfd, SIOCOUTQNSD, &unsent))
+		return 0;
+	if (!info.tcpi_unacked && unsent && !info.tcpi_probes)
+		return now;
+	if (!info.tcpi_unacked && !unsent)
+		ub_sock_ask(c);
+	ago = info.tcpi_last_ack_recv * 1000000ull;
+	return ago < now ? now - ago : 0;
 }

@@ -309,6 +309,8 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 		else if (!ub_tx_left(qp))
 			ub_conn_finish(qp, now);
 	}
+	if (qp->conn.asking && !tz_qp_asks(&qp->eng))
+		ub_sock_stop_asking(&qp->conn);
 	at = tz_qp_deadline(&qp->eng);
 	if (qp->conn.retry_at && (!at || qp->conn.retry_at < at))
 		at = qp->conn.retry_at;
