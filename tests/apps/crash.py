@@ -88,7 +88,7 @@ def host_vanishes(ctx, bed_class):
     time.sleep(1)
     sides = (pair.server, pair.client)
     expect(not any(p.poll() is not None for p in sides), "ends too early", *sides)
-    path.cut("server")
+    path.unplug("server")
     deadline = time.monotonic() + HOST_PATIENCE
     while not (ended := [p for p in sides if p.poll() is not None]):
         expect(time.monotonic() < deadline,

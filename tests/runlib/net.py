@@ -153,8 +153,9 @@ class Path:
             space.call("tc", "qdisc", "replace", "dev", self.netdev[side], "root", "netem",
                        *(words or ("limit", "1000")))
 
-    def cut(self, side):
+    def unplug(self, side):
         """From now on nothing comes or goes."""
+        self.cut = True
         self.spaces[side].call("ip", "link", "set", self.netdev[side], "down")
 
     def mtu(self, size):
