@@ -45,7 +45,8 @@ def rdmacm_tests(suite, bed, wanted=None):
 def rdmacm_cases(suite, bed):
     for name, (run, limit) in rdmacm.CASES.items():
         yield Test(f"{suite}/rdmacm/{name}", lambda ctx, run=run: run(ctx, bed), limit=limit,
-                   build=bed.variant, quick="1000" not in name and "200" not in name)
+                   build=bed.variant,
+                   quick=suite == "apps" and not name.startswith(("1000-", "200-")))
 
 
 def device_tests(suite, bed):
@@ -73,8 +74,7 @@ def many_tests(suite, bed):
 def silence_tests(suite, bed):
     return [Test(f"{suite}/killed/{topic}", lambda ctx, run=run: run(ctx, bed), limit=90,
                  build=bed.variant, quick=suite == "apps")
-            for topic, run in (("host-vanishes", crash.host_vanishes),
-                               ("stopped", crash.stopped))]
+            for topic, run in crash.SILENCE.items()]
 
 
 def crash_tests(suite, bed, rounds):

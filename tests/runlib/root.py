@@ -18,7 +18,7 @@ from .bed import Bed
 from .case import ROOT, Fail, Skip, Test
 
 SUITE = "trixie"
-PACKAGES = ("ibverbs-providers", "ibverbs-utils", "perftest")
+PACKAGES = ("ibverbs-providers", "ibverbs-utils", "perftest", "rdmacm-utils", "libfabric-bin")
 VARIANT = SUITE                 # of the build
 LIMIT = 600
 PREPARE = """
