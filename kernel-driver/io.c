@@ -145,9 +145,17 @@ static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 /* ---- sending ------------------------------------------------------------ */
 
 /*
- * Hand one vector to TCP: bytes taken, or -errno. Payload of regions goes as
- * references to their pages if the route can do that (it copies otherwise).
+ * Payload of regions goes as references to their pages if the route can do that
+ * (TCP copies otherwise). UC's requests are complete before they are
+ * acknowledged: they must be copied.
  */
+static bool tcpzc_tx_by_reference(const struct tcpzc_qp *qp,
+				  const struct sock *sk)
+{
+	return (sk->sk_route_caps & NETIF_F_SG) && !tz_qp_is_uc(&qp->eng);
+}
+
+/* Hand one vector to TCP: bytes taken, or -errno. */
 static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
 			const struct tz_vec *vec, bool more)
 {
@@ -159,7 +167,8 @@ static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
 		n = tcpzc_mr_bvec(tcpzc_mr_of(vec->mr), vec->off, vec->len,
 				  qp->bvec, TCPZC_TX_BVECS, &bytes);
 		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, qp->bvec, n, bytes);
-		msg.msg_flags |= MSG_SPLICE_PAGES;
+		if (tcpzc_tx_by_reference(qp, sk))
+			msg.msg_flags |= MSG_SPLICE_PAGES;
 	} else {
 		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &kv, 1, bytes);
 	}
@@ -171,7 +180,7 @@ static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
 static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct sock *sk,
 			  const struct tz_vec *vec, u32 bytes)
 {
-	bool ref = vec->mr && (sk->sk_route_caps & NETIF_F_SG);
+	bool ref = vec->mr && tcpzc_tx_by_reference(qp, sk);
 
 	trace_tcpzc_send(qp, qp->eng.req.next_msn, bytes, ref);
 	if (!vec->mr)
@@ -412,6 +421,7 @@ static void tcpzc_pass(struct tcpzc_qp *qp, struct sock *sk)
 		/* The peer has hung up: what it said may be the reason. */
 		if (c->eof && sk == c->rsk)
 			tcpzc_rx(qp, sk, now);
+		tcpzc_alive_settle(qp, sk);
 	}
 	tcpzc_settle(qp, now);
 }
@@ -605,6 +615,7 @@ void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
 	c->rsk = c->rsock->sk;
 	c->eof = false;
 	c->abort = false;
+	c->asking = false;
 	c->by_reference = false;
 	tcpzc_conn_move(qp, TCPZC_CONN_UP);
 	qp->tx_full_at = 0;

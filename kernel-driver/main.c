@@ -32,6 +32,11 @@ module_param_named(min_retry_ms, tcpzc_min_retry_ms, uint, 0644);
 MODULE_PARM_DESC(min_retry_ms,
 		 "a silent peer is given at least so many milliseconds; of queue pairs created from now on (3000)");
 
+uint tcpzc_max_silence_ms = 60000;
+module_param_named(max_silence_ms, tcpzc_max_silence_ms, uint, 0644);
+MODULE_PARM_DESC(max_silence_ms,
+		 "a silent peer whose host is there is given so many milliseconds, 0: no more than another; of queue pairs created from now on (60000)");
+
 static char tcpzc_cc_name[TCP_CA_NAME_MAX];
 char *tcpzc_cc = tcpzc_cc_name;
 

@@ -66,6 +66,7 @@ const struct tz_ops tcpzc_engine_ops = {
 	.complete_send = tcpzc_complete_send,
 	.complete_recv = tcpzc_complete_recv,
 	.event = tcpzc_qp_event,
+	.heard_ns = tcpzc_alive_heard_ns,
 };
 
 /* ---- table -------------------------------------------------------------- */
@@ -300,6 +301,8 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 		.ack_delay_ns = TCPZC_ACK_DELAY_NS,
 		.rnr_stall_ns = TCPZC_RNR_STALL_NS,
 		.min_retry_ns = (u64)READ_ONCE(tcpzc_min_retry_ms) * NSEC_PER_MSEC,
+		.max_silence_ns = (u64)READ_ONCE(tcpzc_max_silence_ms) *
+				  NSEC_PER_MSEC,
 	};
 	int rc;
 

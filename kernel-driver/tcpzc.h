@@ -79,6 +79,7 @@ extern ushort tcpzc_port;		/* well-known TCP port */
 extern uint tcpzc_copy_threshold;	/* payload up to this is copied, bytes */
 extern char *tcpzc_cc;			/* congestion control; NULL: default */
 extern uint tcpzc_min_retry_ms;		/* floor of the peer's silence */
+extern uint tcpzc_max_silence_ms;	/* if its host is there; see tz_qp_init */
 
 /* ---- objects ------------------------------------------------------------ */
 
@@ -246,6 +247,7 @@ struct tcpzc_conn {
 	bool by_reference;		/* packets may refer to regions' pages */
 	bool eof;			/* the stream has ended */
 	bool abort;			/* close by a reset: no packet may leave */
+	bool asking;			/* keepalive asks the peer's host; with the socket */
 	struct delayed_work work;	/* everything that may sleep */
 	struct work_struct owned_work;	/* the socket was owned by a process */
 	wait_queue_head_t wait;		/* for the peer's end */
@@ -479,6 +481,13 @@ void tcpzc_qp_barrier(struct tcpzc_dev *dev);
 extern const struct ib_device_ops tcpzc_stats_ops;
 /* The port's counters go on where those of @qp end. */
 void tcpzc_stats_gone(struct tcpzc_qp *qp);
+
+/* ---- alive.c ------------------------------------------------------------ */
+
+/* tz_ops.heard_ns. With qp->lock, and the spinlock of the socket if there is one. */
+u64 tcpzc_alive_heard_ns(struct tz_qp *eng, u64 now);
+/* If the peer itself has spoken, its host is not asked any more. Likewise. */
+void tcpzc_alive_settle(struct tcpzc_qp *qp, struct sock *sk);
 
 /* ---- io.c --------------------------------------------------------------- */
 
