@@ -302,7 +302,7 @@ bool tz_qp_tx_pending(const struct tz_qp *qp)
 		return false;
 	if (qp->req.cur)
 		return true;
-	if (qp->req.stopped || qp->req.rnr_until)
+	if (tz_qp_holds_back(qp))
 		return false;
 	return qp->state == TZ_RTS ? tz_qp_unsent(qp) :
 				     qp->req.next != qp->req.begun;

@@ -288,6 +288,7 @@ struct tz_req {
 	bool cur;		/* message swqe[next - 1] is not complete yet */
 	bool stopped;		/* a work request failed locally; import no more */
 	u8 rnr_left;
+	u32 window;		/* after an RNR NAK: outstanding at most; 0: any number */
 	u64 rnr_until;		/* waiting after an RNR NAK */
 	u64 progress_ns;	/* when the peer last got on with it */
 	u64 asked_ns;		/* progress_ns when its host was last asked for */
@@ -498,6 +499,15 @@ static inline bool tz_qp_asks(const struct tz_qp *qp)
 {
 	return qp->req.asked_ns && qp->req.asked_ns == qp->req.progress_ns &&
 	       tz_qp_outstanding(qp);
+}
+
+/* May no request be begun now, whatever has been posted? */
+static inline bool tz_qp_holds_back(const struct tz_qp *qp)
+{
+	const struct tz_req *req = &qp->req;
+
+	return req->stopped || req->rnr_until ||
+	       (req->window && req->next - req->cons >= req->window);
 }
 
 /* Send work requests posted and not yet imported. */

@@ -49,6 +49,7 @@ void tz_req_reset(struct tz_qp *qp)
 	req->stopped = false;
 	req->rnr_left = 0;
 	req->rnr_until = 0;
+	req->window = 0;
 	req->progress_ns = 0;
 	req->asked_ns = 0;
 	req->heard_ns = 0;
@@ -142,6 +143,16 @@ static void tz_req_retire(struct tz_qp *qp)
 	tz_req_note_drained(qp);
 }
 
+/* Some that the window held back were accepted: twice as many may follow. */
+static void tz_req_widen(struct tz_req *req, u32 accepted)
+{
+	if (!req->window)
+		return;
+	req->window += accepted;
+	if (req->window >= req->sq.depth)
+		req->window = 0;
+}
+
 bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
 {
 	struct tz_req *req = &qp->req;
@@ -153,6 +164,7 @@ bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
 		return false;
 	if (ack_msn == req->ack_msn)
 		return true;
+	tz_req_widen(req, ack_msn - req->ack_msn);
 	req->ack_msn = ack_msn;
 	req->progress_ns = now;
 	req->rnr_left = qp->attr.rnr_retry;
@@ -348,7 +360,7 @@ static bool tz_req_start(struct tz_qp *qp, u64 now)
 	u64 total;
 	u32 posted;
 
-	if (req->stopped || req->rnr_until)
+	if (tz_qp_holds_back(qp))
 		return false;
 	/* In SQD only what was begun before, and is to be sent again. */
 	if (qp->state != TZ_RTS && req->next == req->begun)
@@ -569,10 +581,15 @@ void tz_req_unsay(struct tz_qp *qp)
 {
 	tz_req_rewind(qp);
 	qp->req.rnr_until = 0;
+	qp->req.window = 0;
 	qp->req.rnr_left = qp->attr.rnr_retry;
 }
 
-/* The peer had no receive for the oldest request: wait, then send again. */
+/*
+ * The peer had no receive for the oldest request: wait, then send it again. How
+ * much may follow grows with what is accepted: a peer that is stopped would be
+ * sent all that is posted every time, for nothing.
+ */
 static void tz_req_rnr(struct tz_qp *qp, u32 timer, u64 now)
 {
 	struct tz_req *req = &qp->req;
@@ -585,6 +602,7 @@ static void tz_req_rnr(struct tz_qp *qp, u32 timer, u64 now)
 	if (qp->attr.rnr_retry != 7)
 		req->rnr_left--;
 	tz_req_rewind(qp);
+	req->window = 1;
 	req->rnr_until = now + tz_rnr_ns(timer);
 	req->progress_ns = now;
 }
