@@ -70,6 +70,8 @@ def shared():
     for name, each in crash.cases():
         yield case(f"killed/{name}", lambda ctx, each=each:
                    crash.run(ctx, Kernel, *each[:4], False, 3), 90)
+    for name, run in crash.SILENCE.items():
+        yield case(f"killed/{name}", lambda ctx, run=run: run(ctx, Kernel), 90)
 
 
 def verbs(ctx, name):
@@ -100,6 +102,8 @@ def mixed():
             if "quick" in each.tags and each.path != "loopback":
                 yield case(f"kernel-as-{side}/{each.name()}", lambda ctx, each=each, beds=beds:
                            pingpong.run(ctx, each, *beds))
+    # Who executes requests stands still: in user mode that is the program.
+    yield case("kernel-as-client/stopped", lambda ctx: crash.stopped(ctx, Bed, Kernel), 90)
 
 
 def with_netem():
