@@ -16,10 +16,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cm-api.h"
 #include "cm.h"
+
+/* So long the end of a process waits for its peers, with five repetitions. */
+#define CM_EXIT_NS	1600000000ull
 
 pthread_mutex_t cm_lock = PTHREAD_MUTEX_INITIALIZER;
 static LIST_HEAD(, cm_chan) cm_chans = LIST_HEAD_INITIALIZER(cm_chans);
@@ -250,6 +254,7 @@ static void cm_in_child(void)
 	struct cm_chan *chan;
 
 	pthread_mutex_init(&cm_lock, NULL);
+	cm_net_forget_watched();
 	while ((chan = LIST_FIRST(&cm_chans))) {
 		LIST_REMOVE(chan, node);
 		close(chan->far.fd);
@@ -264,11 +269,25 @@ __attribute__((constructor)) static void cm_library_init(void)
 	pthread_atfork(cm_before_fork, cm_after_fork, cm_in_child);
 }
 
+/*
+ * What is said once may be lost, and nobody could say it again: a peer that waits
+ * for its end would wait for ever. A host's connection manager outlives the
+ * process; here the process's end waits until the peers have answered.
+ */
 __attribute__((destructor)) static void cm_library_exit(void)
 {
-	if (pthread_mutex_trylock(&cm_lock))
+	u64 until = cm_now() + CM_EXIT_NS;
+	struct timespec ts;
+
+	/* Whoever exits in a signal handler may have the lock itself. */
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec++;
+	if (pthread_mutex_timedlock(&cm_lock, &ts))
 		return;
 	cm_id_farewell();
+	cm_net_wake();
+	while (cm_cx_unheard() && cm_net_await_turn(until))
+		;
 	pthread_mutex_unlock(&cm_lock);
 }
 

@@ -358,8 +358,7 @@ static int cm_deliver_event(struct cm_call *c, struct cm_ev *ev)
  */
 static int cm_get_event(struct cm_call *c)
 {
-	int cancel, err;
-	ssize_t n;
+	int cancel, err, waited = 0;
 	char byte;
 
 	for (;;) {
@@ -374,9 +373,10 @@ static int cm_get_event(struct cm_call *c)
 			return err;
 		while (!c->chan)
 			pause();
-		n = recv(c->fd, &byte, 1, MSG_PEEK);
-		if (n < 0 && errno != EBADF && errno != ENOTSOCK)
-			return errno;
+		if (waited)
+			return waited;
+		/* What this says counts if it was our channel that said it. */
+		waited = recv(c->fd, &byte, 1, MSG_PEEK) < 0 ? errno : 0;
 	}
 }
 

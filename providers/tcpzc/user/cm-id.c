@@ -141,6 +141,16 @@ void cm_id_farewell(void)
 	}
 }
 
+bool cm_cx_unheard(void)
+{
+	struct cm_cx *cx;
+
+	LIST_FOREACH(cx, &cm_cxs, node)
+		if (cx->conn.state == CM_DREQ_SENT && !cx->conn.refused)
+			return true;
+	return false;
+}
+
 void cm_id_forget_all(void)
 {
 	struct cm_cx *cx;

@@ -7,8 +7,7 @@
  * requests on to the process that has the service's port (cm-port.c), and
  * everything else to the one whose token is the upper half of the connection's
  * id; each process has a local socket by the name of its token. All send for
- * themselves. The others hold a connection to the owner; when that breaks they
- * try to get the port, and one of them will.
+ * themselves. Who is the owner is found out in cm-owner.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,9 +30,6 @@
 #define CM_EVENTS	32
 #define CM_BATCH	64		/* messages of one turn */
 #define CM_RCVBUF	(4 << 20)
-#define CM_RETRY_NS	(20 * 1000000ull)
-#define CM_SLOW_RETRY_NS (1000 * 1000000ull)
-#define CM_LONELY_TRIES	100
 #define CM_PASS_MAGIC	0x706d637au
 /*
  * A request for a service that is not there yet waits a little: programs (perftest
@@ -63,21 +59,21 @@ struct cm_held {
 	u8 mad[CM_MAD_BYTES];
 };
 
+/* The thread has done something; with cm_lock. */
+static pthread_cond_t cm_turn = PTHREAD_COND_INITIALIZER;
+
 static struct cm_held held[CM_HELD];
 static u64 held_look_at;		/* 0: none is held */
 
 static struct {
-	bool started, owner;
-	u32 lonely;			/* tries without an owner */
+	bool started;
 	int epfd, family;
 	u16 token;
 	struct cm_fd wake;
-	struct cm_fd udp;		/* at the well-known port, or at any */
+	struct cm_fd udp;		/* to send from, at any port */
 	struct cm_fd own;		/* what is passed on by token */
-	struct cm_fd link;		/* the owner's listener; else to the owner */
-	u64 retry_at;			/* try to be the owner */
 	pthread_t thread;
-} net = { .epfd = -1, .udp.fd = -1, .own.fd = -1, .link.fd = -1 };
+} net = { .epfd = -1, .udp.fd = -1, .own.fd = -1 };
 
 u64 cm_now(void)
 {
@@ -99,10 +95,21 @@ bool cm_net_watch(struct cm_fd *fd, u32 events)
 	return !epoll_ctl(net.epfd, EPOLL_CTL_ADD, fd->fd, &ev);
 }
 
+/*
+ * Closing alone does not end the watching where another process, or a child
+ * between fork and exec, has the file open, too.
+ */
+void cm_net_unwatch(struct cm_fd *fd)
+{
+	epoll_ctl(net.epfd, EPOLL_CTL_DEL, fd->fd, NULL);
+}
+
 void cm_net_close(struct cm_fd *fd)
 {
-	if (fd->fd >= 0)
+	if (fd->fd >= 0) {
+		cm_net_unwatch(fd);
 		close(fd->fd);
+	}
 	fd->fd = -1;
 }
 
@@ -394,7 +401,7 @@ static void cm_get_pktinfo(struct msghdr *m, struct tz_ud_path *path)
 }
 
 /* One datagram from the network; false if there is none. */
-static bool cm_net_receive(void)
+static bool cm_net_receive(int fd)
 {
 	char control[256];
 	struct cm_dgram dgram;
@@ -409,7 +416,7 @@ static bool cm_net_receive(void)
 	ssize_t n;
 	u32 qpn;
 
-	n = recvmsg(net.udp.fd, &m, MSG_DONTWAIT | MSG_TRUNC);
+	n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_TRUNC);
 	if (n < 0)
 		return errno != EAGAIN && errno != EBADF;
 	if (n != sizeof(dgram) || !cm_addr_ok(&from) ||
@@ -423,7 +430,7 @@ static bool cm_net_receive(void)
 }
 
 /* ICMP says that a datagram of ours found nobody; it is quoted. */
-static bool cm_net_error(void)
+static bool cm_net_error(int fd)
 {
 	char control[256];
 	struct cm_dgram dgram;
@@ -438,7 +445,7 @@ static bool cm_net_error(void)
 	struct cm_cx *cx;
 	ssize_t n;
 
-	n = recvmsg(net.udp.fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+	n = recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
 	if (n < 0)
 		return false;
 	if (n != sizeof(dgram) || !cm_mad_parse(dgram.mad, &msg))
@@ -454,19 +461,18 @@ static bool cm_net_error(void)
 	return true;
 }
 
-static void cm_net_ready(struct cm_fd *fd, u32 events)
+void cm_net_ready(struct cm_fd *fd, u32 events)
 {
 	int i;
 
-	(void)fd;
 	if (events & EPOLLERR)
-		for (i = 0; i < CM_BATCH && cm_net_error(); i++)
+		for (i = 0; i < CM_BATCH && cm_net_error(fd->fd); i++)
 			;
-	for (i = 0; i < CM_BATCH && cm_net_receive(); i++)
+	for (i = 0; i < CM_BATCH && cm_net_receive(fd->fd); i++)
 		;
 }
 
-/* ---- the well-known port ------------------------------------------------ */
+/* ---- sockets ------------------------------------------------ */
 
 static int cm_udp_open(int family, u16 port)
 {
@@ -495,126 +501,25 @@ static int cm_udp_open(int family, u16 port)
 	return -1;
 }
 
-/* Use a UDP socket at @port from now on, for both families if there are both. */
-static bool cm_udp_use(u16 port)
+int cm_net_open(u16 port, int *family)
 {
-	int family = AF_INET6, fd = cm_udp_open(family, port);
+	int fd;
 
+	*family = AF_INET6;
+	fd = cm_udp_open(*family, port);
 	if (fd < 0 && errno != EADDRINUSE) {
-		family = AF_INET;
-		fd = cm_udp_open(family, port);
+		*family = AF_INET;
+		fd = cm_udp_open(*family, port);
 	}
-	if (fd < 0)
-		return false;
-	cm_net_close(&net.udp);
-	net.family = family;
-	net.udp.fd = fd;
+	return fd;
+}
+
+/* The socket from which this process sends, at any port. */
+static bool cm_net_open_own(void)
+{
+	net.udp.fd = cm_net_open(0, &net.family);
 	net.udp.ready = cm_net_ready;
-	return cm_net_watch(&net.udp, EPOLLIN);
-}
-
-/* The others' connections to the owner carry nothing; they only end. */
-static void cm_link_ended(struct cm_fd *fd, u32 events)
-{
-	(void)events;
-	cm_net_close(fd);
-	free(fd);
-}
-
-static void cm_link_accept(struct cm_fd *fd, u32 events)
-{
-	int got = accept4(fd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct cm_fd *link;
-
-	(void)events;
-	if (got < 0)
-		return;
-	link = calloc(1, sizeof(*link));
-	if (!link) {
-		close(got);
-		return;
-	}
-	link->fd = got;
-	link->ready = cm_link_ended;
-	if (!cm_net_watch(link, EPOLLRDHUP))
-		cm_link_ended(link, 0);
-}
-
-static void cm_owner_lost(struct cm_fd *fd, u32 events)
-{
-	(void)events;
-	cm_net_close(fd);
-	net.retry_at = cm_now();
-}
-
-/* Be there for others that want to know when this process ends. */
-static void cm_own(void)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = cm_port_name(0, TZ_WELL_KNOWN_PORT, "owner", &ss);
-	int fd;
-
-	net.owner = true;
-	net.lonely = 0;
-	net.retry_at = 0;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (bind(fd, (struct sockaddr *)&ss, len) || listen(fd, 1024)) {
-		close(fd);
-		net.retry_at = cm_now() + CM_RETRY_NS;	/* the last one's is there */
-		return;
-	}
-	cm_net_close(&net.link);
-	net.link.fd = fd;
-	net.link.ready = cm_link_accept;
-	cm_net_watch(&net.link, EPOLLIN);
-}
-
-/* The port is neither free nor one of ours. */
-static void cm_be_lonely(void)
-{
-	if (net.lonely < CM_LONELY_TRIES) {
-		net.lonely++;
-		return;
-	}
-	if (net.lonely++ == CM_LONELY_TRIES)
-		fprintf(stderr,
-			"tcpzc: rdma_cm: UDP port %u is taken by something else; there will be no connections\n",
-			TZ_WELL_KNOWN_PORT);
-	net.retry_at = cm_now() + CM_SLOW_RETRY_NS;
-}
-
-/* Somebody else has the port: wait for its end. */
-static void cm_follow(void)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = cm_port_name(0, TZ_WELL_KNOWN_PORT, "owner", &ss);
-	int fd;
-
-	net.retry_at = cm_now() + CM_RETRY_NS;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, (struct sockaddr *)&ss, len)) {
-		close(fd);
-		cm_be_lonely();
-		return;
-	}
-	net.lonely = 0;
-	net.link.fd = fd;
-	net.link.ready = cm_owner_lost;
-	net.retry_at = 0;
-	if (!cm_net_watch(&net.link, EPOLLRDHUP))
-		cm_owner_lost(&net.link, 0);
-}
-
-static void cm_elect(void)
-{
-	if (net.owner || cm_udp_use(TZ_WELL_KNOWN_PORT))
-		cm_own();
-	else
-		cm_follow();
+	return net.udp.fd >= 0 && cm_net_watch(&net.udp, EPOLLIN);
 }
 
 /* ---- the thread --------------------------------------------------------- */
@@ -622,14 +527,25 @@ static void cm_elect(void)
 static int cm_timeout_ms(u64 now)
 {
 	u64 at = cm_cx_deadline();
+	u64 retry = cm_owner_deadline();
 
-	if (net.retry_at && (!at || net.retry_at < at))
-		at = net.retry_at;
+	if (retry && (!at || retry < at))
+		at = retry;
 	if (held_look_at && (!at || held_look_at < at))
 		at = held_look_at;
 	if (!at)
 		return -1;
 	return at <= now ? 0 : tz_min((at - now + 999999) / 1000000, (u64)60000);
+}
+
+bool cm_net_await_turn(u64 until)
+{
+	struct timespec ts = {
+		.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000,
+	};
+
+	return net.started &&
+	       !pthread_cond_clockwait(&cm_turn, &cm_lock, CLOCK_MONOTONIC, &ts);
 }
 
 static void *cm_main(void *arg)
@@ -655,10 +571,10 @@ static void *cm_main(void *arg)
 
 			fd->ready(fd, ev.events);
 		}
-		if (net.retry_at && cm_now() >= net.retry_at)
-			cm_elect();
+		cm_owner_timer(cm_now());
 		cm_held_look(cm_now());
 		cm_cx_timers(cm_now());
+		pthread_cond_broadcast(&cm_turn);
 		cm_leave(cancel);
 	}
 	return NULL;
@@ -701,6 +617,20 @@ static int cm_start_thread(void)
 	return err;
 }
 
+static void cm_net_stop(void)
+{
+	cm_owner_stop();
+	cm_net_close(&net.udp);
+	cm_net_close(&net.own);
+	cm_net_close(&net.wake);
+	if (net.epfd >= 0)
+		close(net.epfd);
+	net.epfd = -1;
+	memset(held, 0, sizeof(held));
+	held_look_at = 0;
+	net.started = false;
+}
+
 int cm_net_start(void)
 {
 	int err;
@@ -711,11 +641,11 @@ int cm_net_start(void)
 	net.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	net.wake.ready = cm_net_woken;
 	if (net.epfd < 0 || net.wake.fd < 0 || !cm_net_watch(&net.wake, EPOLLIN) ||
-	    !cm_take_token() || !cm_udp_use(0)) {
+	    !cm_take_token() || !cm_net_open_own()) {
 		err = errno ? errno : EIO;
 		goto err_close;
 	}
-	cm_elect();
+	cm_owner_elect();
 	err = cm_start_thread();
 	if (err)
 		goto err_close;
@@ -723,22 +653,20 @@ int cm_net_start(void)
 	return 0;
 
 err_close:
-	cm_net_stop_in_child();
+	cm_net_stop();
 	return err;
+}
+
+/* What is watched goes on being the parent's, as does the set itself. */
+void cm_net_forget_watched(void)
+{
+	if (net.epfd >= 0)
+		close(net.epfd);
+	net.epfd = -1;
 }
 
 void cm_net_stop_in_child(void)
 {
-	cm_net_close(&net.udp);
-	cm_net_close(&net.own);
-	cm_net_close(&net.link);
-	cm_net_close(&net.wake);
-	if (net.epfd >= 0)
-		close(net.epfd);
-	net.epfd = -1;
-	memset(held, 0, sizeof(held));
-	held_look_at = 0;
-	net.started = false;
-	net.owner = false;
-	net.retry_at = 0;
+	cm_net_forget_watched();
+	cm_net_stop();
 }

@@ -8,6 +8,7 @@
  *   cm-dev.c	devices, addresses and routes
  *   cm-port.c	ports, which all processes of the network namespace share
  *   cm-net.c	the thread, messages from and to other hosts and processes
+ *   cm-owner.c	which process has the well-known port
  *   cm-conn.c	state machine of a connection (no I/O)
  *   cm-mad.c	messages (no I/O)
  *
@@ -197,6 +198,8 @@ void cm_cx_timers(u64 now);
 bool cm_id_incoming(const struct cm_msg *req, const struct tz_ud_path *path);
 /* Say goodbye for connections that the process leaves behind. */
 void cm_id_farewell(void);
+/* Is there one whose peer may not have heard it yet? */
+bool cm_cx_unheard(void);
 void cm_id_forget_all(void);
 
 /* ---- channels, events (cm-chan.c) --------------------------------------- */
@@ -240,10 +243,19 @@ ssize_t cm_write(int fd, const void *buf, size_t len);
 /* Start the thread and the sockets, once; 0 or a positive errno. */
 int cm_net_start(void);
 void cm_net_stop_in_child(void);
+/* In a child, before anything is closed: the parent watches it still. */
+void cm_net_forget_watched(void);
 /* A deadline may have come closer. */
 void cm_net_wake(void);
 bool cm_net_watch(struct cm_fd *fd, u32 events);
+void cm_net_unwatch(struct cm_fd *fd);
 void cm_net_close(struct cm_fd *fd);
+/* A UDP socket at @port, of both families if there are both; or -1 and errno. */
+int cm_net_open(u16 port, int *family);
+/* Datagrams, or what ICMP says, are to be read. */
+void cm_net_ready(struct cm_fd *fd, u32 events);
+/* Wait until the thread has done something, with cm_lock; false: too long. */
+bool cm_net_await_turn(u64 until);
 /* Send a message from one GID to another. */
 void cm_net_send(const u8 from[16], const u8 to[16], const struct cm_msg *msg);
 /* The upper half of this process's connection ids. */
@@ -251,5 +263,13 @@ u16 cm_net_token(void);
 /* A message that another process has passed on is to be read. */
 void cm_net_passed_on(struct cm_fd *fd, u32 events);
 u64 cm_now(void);
+
+/* ---- the well-known port (cm-owner.c) ----------------------------------- */
+
+/* Become its owner, or follow who is. */
+void cm_owner_elect(void);
+u64 cm_owner_deadline(void);
+void cm_owner_timer(u64 now);
+void cm_owner_stop(void);
 
 #endif /* TCPZC_CM_H */

@@ -82,7 +82,7 @@ TZ_EXPORT ssize_t write(int fd, const void *buf, size_t len)
 		served = look_up(fd);
 		if (served)
 			return served->ops->write(fd, buf, len);
-		tz_rdmacm_closed(fd, buf, len);
+		tz_rdmacm_closed(buf, len);
 	}
 	return tz_next_write()(fd, buf, len);
 }

@@ -112,19 +112,19 @@ int tz_rdmacm_open(int fd, int flags)
 
 /**
  * tz_rdmacm_closed - somebody writes to what was an event channel once
- * @fd: the descriptor
  * @buf: what is written
  * @len: how much
  *
  * Programs close their channel while a thread of theirs waits for its next
  * event, and end when that thread reports an error (rping does). The kernel's
  * device keeps who is in it for ever, so that only who comes a moment too late
- * is in trouble; here that moment is longer. So it waits for ever, too.
+ * is in trouble; here that moment is longer. So it waits for ever, too. That the
+ * number is somebody else's file by now does not matter: it was none when the
+ * command was written.
  */
-void tz_rdmacm_closed(int fd, const void *buf, size_t len)
+void tz_rdmacm_closed(const void *buf, size_t len)
 {
 	struct rdma_ucm_cmd_hdr hdr;
-	int saved_errno = errno;
 
 	if (!atomic_load(&loaded) ||
 	    len != sizeof(hdr) + sizeof(struct rdma_ucm_get_event))
@@ -133,9 +133,8 @@ void tz_rdmacm_closed(int fd, const void *buf, size_t len)
 	if (hdr.cmd != RDMA_USER_CM_CMD_GET_EVENT ||
 	    hdr.in != sizeof(struct rdma_ucm_get_event))
 		return;
-	while (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+	for (;;)
 		pause();
-	errno = saved_errno;
 }
 
 /* Is this one of the event channels? */

@@ -72,7 +72,7 @@ extern const struct tz_cdev_ops tz_uverbs_ops;
 extern const struct tz_cdev_ops tz_rdmacm_ops;
 int tz_rdmacm_open(int fd, int flags);
 const struct tz_served *tz_rdmacm_find(dev_t dev, ino_t ino);
-void tz_rdmacm_closed(int fd, const void *buf, size_t len);
+void tz_rdmacm_closed(const void *buf, size_t len);
 
 /*
  * The next definition of a function. Resolved when the library is initialised,
