@@ -2,6 +2,7 @@
 """Where programs run: this system, another user, a sanitized build, another root."""
 
 import os
+import re
 
 from . import builds
 from .case import Skip
@@ -15,11 +16,13 @@ class Bed:
 
     title = "this system"
     variant = ""
+    port_taken = "in use"           # what a program says if an rdma_cm port is
 
     def __init__(self, ctx):
         self.ctx = ctx
         self.run = ctx.builds.runner(self.variant)
         self.options = []           # of tcpzc-run
+        self.sides = ("server", "client")   # at which it has devices
 
     def prepare(self, path):
         """Whatever a new path needs before programs run there."""
@@ -37,6 +40,14 @@ class Bed:
                           if value is not None),
                  self.run, *self.options, program, *map(str, args)]
         return path.command(side, *self.inside(words))
+
+    def cm_ports(self, path, side):
+        """(port space, port) of each rdma_cm port on which somebody listens: its name is
+        among the local sockets of the network namespace (cm_port_announce())."""
+        name = f"{path.spaces[side].proc_net()}/unix"
+        with open(name, encoding="utf-8", errors="replace") as file:
+            found = re.findall(r"@tcpzc-cm/([0-9a-f]{4})/(\d+)/listen/", file.read())
+        return {(int(ps, 16), int(port)) for ps, port in found}
 
     def bad_output(self, process):
         """Text that must not be in the output of any program here, or ''."""

@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from apps import crash, data, many, perftest, pingpong
+from apps import crash, data, many, perftest, pingpong, rdmacm
 from runlib.bed import Bed
 from runlib.case import Skip, Test, expect
 from runlib.pair import Pair
@@ -74,6 +74,34 @@ def shared():
         yield case(f"killed/{name}", lambda ctx, run=run: run(ctx, Kernel), 90)
 
 
+# Of rdma_cm's cases those that are about processes that share a port are user mode's.
+CM_CASES = ("1000-sequential", "50-sequential", "30-pairs", "nobody-there", "port-in-use",
+            "no-multicast", "libfabric-msg")
+
+
+def own_address(ctx):
+    """Server and client on one device, by its own address."""
+    path, bed = rdmacm.opened(ctx, Kernel)
+    server = rdmacm.serve(ctx, bed, path, options=("-C", "5", "-V"))
+    client = ctx.finish(bed.command(path, "server", "rping",
+                                    ["-c", "-a", path.ipv4["server"], "-p", rdmacm.PORT,
+                                     "-C", "5", "-V"]), 30)
+    expect(client.status == 0, "the client fails", server, client)
+    server.wait(10)
+    expect(server.status == 0, "the server fails", server, client)
+
+
+def rdma_cm():
+    for each in rdmacm.matrix():
+        if each.path != "loopback":     # ib_core: "RDMA doesn't run on lo"
+            yield case(f"{each.program}/{each.name}", lambda ctx, each=each:
+                       rdmacm.run(ctx, each, Kernel), each.limit + 40)
+    yield case("rdmacm/own-address", own_address)
+    for name in CM_CASES:
+        run, limit = rdmacm.CASES[name]
+        yield case(f"rdmacm/{name}", lambda ctx, run=run: run(ctx, Kernel), limit)
+
+
 def verbs(ctx, name):
     """Both ends on one device, that of lo."""
     program = os.path.join(ctx.builds.directory(""), "tests", "verbs", "verbs_" + name)
@@ -102,6 +130,11 @@ def mixed():
             if "quick" in each.tags and each.path != "loopback":
                 yield case(f"kernel-as-{side}/{each.name()}", lambda ctx, each=each, beds=beds:
                            pingpong.run(ctx, each, *beds))
+        for each in rdmacm.matrix():
+            if {"quick", "paths"} & each.tags and each.path != "loopback":
+                yield case(f"kernel-as-{side}/{each.program}/{each.name}",
+                           lambda ctx, each=each, beds=beds: rdmacm.run(ctx, each, *beds),
+                           each.limit + 40)
     # Who executes requests stands still: in user mode that is the program.
     yield case("kernel-as-client/stopped", lambda ctx: crash.stopped(ctx, Bed, Kernel), 90)
 
@@ -118,5 +151,5 @@ def with_netem():
 
 def tests():
     return [*bed_tests(), *(case(f"devices/{name}", run) for name, run in devices.CASES.items()),
-            *programs(), *shared(), *verbs_tests(), *mixed(), *with_netem(),
+            *programs(), *rdma_cm(), *shared(), *verbs_tests(), *mixed(), *with_netem(),
             *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items())]

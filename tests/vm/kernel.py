@@ -2,9 +2,11 @@
 """Programs on devices of the kernel, inside one of the machines of scripts/vm."""
 
 import itertools
+import json
 import os
 import time
 
+from apps import rdmacm
 from runlib.bed import Bed
 from runlib.case import Fail
 
@@ -14,6 +16,7 @@ OURS = {name: os.environ[name] for name in LIBRARIES if name in os.environ}
 NUMBERS = itertools.count()
 GIDS = 32           # entries of the table that are looked at
 START = 5           # seconds until a device is active
+CM_SPACES = {"TCP": rdmacm.TCP, "UDP": rdmacm.UDP}
 IPV4, IPV6, LINK_LOCAL = range(3)       # GIDs as user mode has them: tests name these
 
 
@@ -23,6 +26,7 @@ class Kernel(Bed):
 
     title = "kernel mode"
     kind = "tcpzc"
+    port_taken = "Cannot assign requested address"
 
     def __init__(self, ctx):
         super().__init__(ctx)
@@ -44,17 +48,16 @@ class Kernel(Bed):
     def device(self, path, side):
         return self.names[path, side]
 
-    @staticmethod
-    def sides(path):
-        return ("server", "client") if len(path.all()) > 1 else ("server",)
-
     def prepare(self, path):
-        if (path, "server") in self.names:
+        """One device for both sides if they are in the same namespace."""
+        if any(known == path for known, side in self.names):
             return
-        for side in self.sides(path):
+        sides = self.sides if len(path.all()) > 1 else self.sides[:1]
+        for side in sides:
             self.add(path, side)
-        self.names.setdefault((path, "client"), self.names[path, "server"])
-        for side in self.sides(path):
+        for side in set(self.sides) - set(sides):
+            self.names[path, side] = self.names[path, sides[0]]
+        for side in sides:
             self.await_active(path, side)
 
     def add(self, path, side):
@@ -95,6 +98,12 @@ class Kernel(Bed):
             if which == (IPV4 if mapped else LINK_LOCAL if local else IPV6):
                 return index
         raise Fail(f"{self.device(path, side)} has no GID of kind {which}: {found}")
+
+    def cm_ports(self, path, side):
+        shown = path.spaces[side].call("rdma", "-j", "resource", "show", "cm_id")
+        return {(CM_SPACES[each["ps"]], int(each["src-addr"].rsplit(":", 1)[1]))
+                for each in json.loads(shown or "[]")
+                if each["state"] == "LISTEN" and each["ps"] in CM_SPACES}
 
     def environment(self):
         return OURS
