@@ -282,6 +282,28 @@ def two_servers(ctx, bed_class):
     end(other)
 
 
+def unread(ctx, bed_class):
+    """The owner of the well-known port is killed with an unread goodbye in its socket."""
+    path, bed = opened(ctx, bed_class)
+    owner = serve(ctx, bed, path, PORT, name="owner")
+    other = serve(ctx, bed, path, PORT + 1, (), name="other")
+    client = rping(ctx, bed, path, PORT + 1, 6000)
+    deadline = time.monotonic() + START
+    while net.ESTABLISHED not in {state for _, state in net.tcp_sockets(path.spaces["server"])}:
+        expect(time.monotonic() < deadline, "no connection", other, client)
+        time.sleep(0.02)
+    time.sleep(0.3)         # for the RTU
+    pid = program_pid(owner, "rping")
+    os.kill(pid, signal.SIGSTOP)
+    client.wait(60)
+    expect(client.status == 0, "the client fails", other, client)
+    expect(other.poll() is None, "the other server has heard of the client's end", other)
+    os.kill(pid, signal.SIGKILL)
+    owner.wait(10)
+    other.wait(15)
+    expect(other.status == 0, "the goodbye is lost", other, client)
+
+
 def nobody(ctx, bed_class):
     """No process with rdma_cm at the other host at all."""
     path, bed = opened(ctx, bed_class)
@@ -325,7 +347,7 @@ def libfabric(ctx, bed_class):
         name = ctx.file(f"hosts-{side}")
         with open(name, "w", encoding="utf-8") as file:
             file.write(f"{path.ipv4[side]} {socket.gethostname()} localhost\n")
-        space.call("mount", "--bind", name, "/etc/hosts")
+        space.call("mount", "--bind", name, bed.root + "/etc/hosts")
     args = ["-p", "verbs", "-e", "msg", "-I", 50]
     server = ctx.start(bed.command(path, "server", "fi_pingpong", args), 60, name="server")
     deadline = time.monotonic() + START
@@ -347,6 +369,7 @@ CASES = {
     "200-concurrent": (lambda ctx, bed: concurrent(ctx, bed, 200), 300),
     "30-pairs": (lambda ctx, bed: pairs(ctx, bed, 30), 180),
     "owner-ends": (two_servers, 120),
+    "owner-killed-unread": (unread, 120),
     "nobody-there": (nobody, 60),
     "port-in-use": (in_use, 60),
     "no-multicast": (multicast, 60),

@@ -16,6 +16,7 @@ class Bed:
 
     title = "this system"
     variant = ""
+    root = ""
     port_taken = "in use"           # what a program says if an rdma_cm port is
 
     def __init__(self, ctx):

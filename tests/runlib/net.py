@@ -178,7 +178,7 @@ class Path:
         self.spaces = {}
 
 
-LISTEN, TIME_WAIT = 0x0A, 0x06
+ESTABLISHED, LISTEN, TIME_WAIT = 0x01, 0x0A, 0x06
 
 
 def tcp_sockets(space):
