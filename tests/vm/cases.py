@@ -131,6 +131,10 @@ def mixed():
                 yield case(f"kernel-as-{side}/{each.name()}", lambda ctx, each=each, beds=beds:
                            pingpong.run(ctx, each, *beds))
         for each in rdmacm.matrix():
+            # perftest's client with -R calls a server that does not listen yet, and
+            # crashes when it is rejected (4.5; work_rdma_cm): a matter of who is faster.
+            if side == "server" and each.program in rdmacm.PERFTEST:
+                continue
             if {"quick", "paths"} & each.tags and each.path != "loopback":
                 yield case(f"kernel-as-{side}/{each.program}/{each.name}",
                            lambda ctx, each=each, beds=beds: rdmacm.run(ctx, each, *beds),
