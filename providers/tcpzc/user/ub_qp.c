@@ -234,8 +234,10 @@ void ub_qp_free(struct ub_qp *qp)
 
 /* ---- modify, query ------------------------------------------------------ */
 
+/* What the mask does not name may be anything, and is not looked at by the engine. */
 static void ub_engine_attr(const struct ub_context *ctx,
-			   const struct ibv_qp_attr *attr, struct tz_qp_attr *out)
+			   const struct ibv_qp_attr *attr, int mask,
+			   struct tz_qp_attr *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->state = (enum tz_state)attr->qp_state;
@@ -244,8 +246,10 @@ static void ub_engine_attr(const struct ub_context *ctx,
 	out->dest_qpn = attr->dest_qp_num;
 	out->sq_psn = attr->sq_psn;
 	out->rq_psn = attr->rq_psn;
-	memcpy(out->sgid, &ctx->gids[attr->ah_attr.grh.sgid_index], 16);
-	memcpy(out->dgid, &attr->ah_attr.grh.dgid, 16);
+	if (mask & IBV_QP_AV) {
+		memcpy(out->sgid, &ctx->gids[attr->ah_attr.grh.sgid_index], 16);
+		memcpy(out->dgid, &attr->ah_attr.grh.dgid, 16);
+	}
 	out->timeout = attr->timeout;
 	out->retry_cnt = attr->retry_cnt;
 	out->rnr_retry = attr->rnr_retry;
@@ -316,7 +320,7 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	/* The engine knows the mask only. */
 	if (!attr->en_sqd_async_notify)
 		mask &= ~IBV_QP_EN_SQD_ASYNC_NOTIFY;
-	ub_engine_attr(qp->ctx, attr, &eng_attr);
+	ub_engine_attr(qp->ctx, attr, mask, &eng_attr);
 	eng_attr.state = to;
 	if (to == TZ_RESET) {
 		ub_flush_acks(qp);
