@@ -8,7 +8,8 @@ import fnmatch
 
 PATTERNS = (
     "apps/*", "fuzz/*",
-    "asan/unit/*", "asan/sim/*", "asan/verbs/*", "tsan/unit/*", "tsan/verbs/*",
+    "asan/unit/*", "asan/sim/*", "asan/verbs/*", "tsan/unit/*",
+    *("tsan/verbs/" + topic for topic in ("cq", "rc_ops", "rc_states", "scale", "srq")),
     "asan/ib*/default", "asan/rping/*", "asan/ucmatose/default", "asan/killed/write-*",
     "tsan/ib*/default", "tsan/ibv_*_pingpong/65536-bytes",
     "nobody/devices/*", "nobody/ib*/default", "nobody/rping/*",
@@ -24,7 +25,8 @@ PATTERNS = (
     "vm/debug/ibv_*_pingpong/4096-bytes", "vm/debug/ib_*_bw/default", "vm/debug/trouble/*",
     "vm/debug/rping/verified",
 )
-TOO_LONG = ("apps/rdmacm/1000-*", "apps/rdmacm/200-*")
+TOO_LONG = ("apps/rdmacm/1000-*", "apps/rdmacm/200-*", "asan/verbs/*_zerocopy",
+            "asan/sim/*")
 
 
 def chosen(name):
