@@ -291,12 +291,12 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 		tz_rx_run(qp, now);
 }
 
-bool tz_qp_tx_pending(const struct tz_qp *qp)
+/* @ack: an owed acknowledgement counts */
+static bool tz_qp_has_to_say(const struct tz_qp *qp, bool ack)
 {
 	if (qp->conn != TZ_CONN_UP)
 		return false;
-	if (qp->tx.queued || qp->rsp.resp_head != qp->rsp.resp_tail ||
-	    qp->rsp.ack_due)
+	if (qp->tx.queued || qp->rsp.resp_head != qp->rsp.resp_tail || ack)
 		return true;
 	if (qp->closing || (qp->state != TZ_RTS && qp->state != TZ_SQD))
 		return false;
@@ -306,6 +306,16 @@ bool tz_qp_tx_pending(const struct tz_qp *qp)
 		return false;
 	return qp->state == TZ_RTS ? tz_qp_unsent(qp) :
 				     qp->req.next != qp->req.begun;
+}
+
+bool tz_qp_tx_pending(const struct tz_qp *qp)
+{
+	return tz_qp_has_to_say(qp, qp->rsp.ack_due);
+}
+
+bool tz_qp_tx_due(const struct tz_qp *qp, u64 now)
+{
+	return tz_qp_has_to_say(qp, qp->rsp.ack_due && now >= qp->rsp.ack_due);
 }
 
 /* ---- time --------------------------------------------------------------- */

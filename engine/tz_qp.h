@@ -516,4 +516,7 @@ u32 tz_qp_unsent(const struct tz_qp *qp);
 /* Is there anything to transmit, queued or not yet made into PDUs? */
 bool tz_qp_tx_pending(const struct tz_qp *qp);
 
+/* The same, but for an acknowledgement that may wait for something to ride on. */
+bool tz_qp_tx_due(const struct tz_qp *qp, u64 now);
+
 #endif /* TZ_QP_H */

@@ -543,7 +543,7 @@ static void tcpzc_data_ready(struct sock *sk)
 		tcpzc_begin(qp, now);
 		tcpzc_rx(qp, sk, now);
 		tcpzc_settle(qp, now);
-		if (tz_qp_tx_pending(&qp->eng) && !qp->tx_full_at)
+		if (tz_qp_tx_due(&qp->eng, now) && !qp->tx_full_at)
 			queue_work(system_bh_wq, &qp->bh_work);
 	} else if (qp->conn.state == TCPZC_CONN_GREETING) {
 		mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
