@@ -16,6 +16,7 @@ from runlib.pair import Pair
 
 PATIENCE = 15       # seconds; a queue pair's retries take at least three
 HOST_PATIENCE = 8
+START = 10
 STOPPED = 7         # seconds; more than twice the least time of a queue pair
 LONG = ("-D", "20")
 # topic, program, arguments, whether the server / the client must notice by itself
@@ -56,10 +57,12 @@ def once(ctx, bed_class, program, args, victim, notices, whole, moment):
     bed = bed_class(ctx)
     common = ("-d", "tcpzc0", *(("-F",) if program.startswith("ib_") else ()), *args)
     pair = Pair(ctx, bed, path, program, common, limit=60)
-    time.sleep(moment)
     killed = getattr(pair, victim)
     other = pair.client if victim == "server" else pair.server
-    pid = killed.find("tcpzc-run" if whole else program)
+    name = "tcpzc-run" if whole else program
+    await_started(pair, killed, name)
+    time.sleep(moment)
+    pid = killed.find(name)
     expect(pid or killed.poll() is not None, "test: nothing to kill", *pair.all())
     if pid:
         os.kill(pid, signal.SIGKILL)
@@ -77,6 +80,14 @@ def once(ctx, bed_class, program, args, victim, notices, whole, moment):
     bad = bed.bad_output(other)
     expect(not bad, bad, *pair.all())
     sweep(ctx, bed, path)
+
+
+def await_started(pair, process, name):
+    """Until the program is there: a busy machine may be slow to start it."""
+    deadline = time.monotonic() + START
+    while not process.find(name) and process.poll() is None:
+        expect(time.monotonic() < deadline, f"{name} has not been started", *pair.all())
+        time.sleep(0.005)
 
 
 def host_vanishes(ctx, bed_class):
