@@ -178,18 +178,17 @@ def opened(ctx, bed_class):
     return path, bed
 
 
-def serve(ctx, bed, path, port=PORT, options=("-P",), name="server"):
+def serve(ctx, bed, path, port=PORT, options=("-P",), name="server", env=None):
     server = ctx.start(bed.command(path, "server", "rping",
-                                   ["-s", "-a", "0.0.0.0", "-p", port, *options]),
+                                   ["-s", "-a", "0.0.0.0", "-p", port, *options], env),
                        ctx.test.limit, name=name)
     await_listening(bed, path, server, TCP, port)
     return server
 
 
-def rping(ctx, bed, path, port=PORT, count=2, name="client"):
-    return ctx.start(bed.command(path, "client", "rping",
-                                 ["-c", "-a", path.ipv4["server"], "-p", port, "-C", count, "-V"]),
-                     ctx.test.limit, name=name)
+def rping(ctx, bed, path, port=PORT, count=2, name="client", env=None):
+    args = ["-c", "-a", path.ipv4["server"], "-p", port, "-C", count, "-V"]
+    return ctx.start(bed.command(path, "client", "rping", args, env), ctx.test.limit, name=name)
 
 
 def descriptors(pid):

@@ -7,6 +7,8 @@ import time
 from runlib.case import expect
 from runlib.pair import PORT, Pair
 
+from . import rdmacm
+
 WRITE = ("-d", "tcpzc0", "-F", "-D", "1")
 
 
@@ -60,7 +62,8 @@ def bad_values(ctx, bed_class):
     path = ctx.path("veth")
     bed = bed_class(ctx)
     bed.prepare(path)
-    bad = {"TCPZC_PORTS": ("abc", "1000", "10-", "-", "9000-8000", "1-100", "70000-80000",
+    bad = {"TCPZC_PORT": ("0", "65536", "-1", "abc", "4795x"),
+           "TCPZC_PORTS": ("abc", "1000", "10-", "-", "9000-8000", "1-100", "70000-80000",
                            "2000-3000x", "65536-65537"),
            "TCPZC_CC": ("nosuchalgorithm", "x" * 100, "re no"),
            "TCPZC_MIN_RETRY_MS": ("abc", "-1", "1s", "99999999999999999999"),
@@ -79,7 +82,7 @@ def empty_values(ctx, bed_class):
     path = ctx.path("veth")
     bed = bed_class(ctx)
     bed.prepare(path)
-    env = {"TCPZC_PORTS": "", "TCPZC_CC": "", "TCPZC_MIN_RETRY_MS": ""}
+    env = {"TCPZC_PORT": "", "TCPZC_PORTS": "", "TCPZC_CC": "", "TCPZC_MIN_RETRY_MS": ""}
     process = ctx.finish(bed.command(path, "server", "ibv_devinfo", [], env), 20)
     expect(process.status == 0, "empty settings are not accepted", process)
 
@@ -103,5 +106,22 @@ def ports_used_up(ctx, bed_class):
     first.end()
 
 
+def well_known_port(ctx, bed_class):
+    """rdma_cm at another port: who has the same setting connects, and nobody else."""
+    path, bed = rdmacm.opened(ctx, bed_class)
+    env = {"TCPZC_PORT": "40300"}
+    server = rdmacm.serve(ctx, bed, path, env=env)
+    with open(f"{path.spaces['server'].proc_net()}/udp6", encoding="ascii") as file:
+        expect(f":{40300:04X} " in file.read(), "not at the port", server)
+    client = rdmacm.rping(ctx, bed, path, env=env)
+    client.wait(30)
+    expect(client.status == 0, "the client fails", server, client)
+    client = rdmacm.rping(ctx, bed, path)
+    client.wait(30)
+    expect(client.status != 0 and "REJECTED" in client.output(), "connected", server, client)
+    rdmacm.end(server)
+
+
 CASES = {f.__name__.replace("_", "-"): f for f in (
-    ports, congestion_control, bad_values, empty_values, ports_used_up)}
+    ports, congestion_control, bad_values, empty_values, ports_used_up,
+    well_known_port)}

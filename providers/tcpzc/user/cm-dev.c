@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "cm.h"
+#include "port.h"
 
+u16 cm_well_known_port = TZ_WELL_KNOWN_PORT;
 static struct cm_dev *cm_devs;
 static u32 cm_num_devs;
 
@@ -103,6 +105,18 @@ static bool cm_dev_read(struct cm_dev *d, const char *name)
 	return true;
 }
 
+/* As the queue pairs have it: ub_settings.c */
+static bool cm_read_port(void)
+{
+	const char *value = getenv(TZ_ENV_PORT);
+
+	if (!value || !*value || tz_port_parse(value, &cm_well_known_port))
+		return true;
+	fprintf(stderr, "tcpzc: rdma_cm: %s=%s: expected 1..65535\n",
+		TZ_ENV_PORT, value);
+	return false;
+}
+
 int cm_dev_load(void)
 {
 	char path[512];
@@ -113,6 +127,8 @@ int cm_dev_load(void)
 		return 0;
 	if (!getenv(TCPZC_ENV_TREE))
 		return ENODEV;
+	if (!cm_read_port())
+		return EINVAL;
 	cm_devs = calloc(TCPZC_MAX_DEVICES, sizeof(*cm_devs));
 	if (!cm_devs)
 		return ENOMEM;
@@ -227,7 +243,7 @@ int cm_route(const union cm_addr *dst, union cm_addr *src)
 	fd = socket(to.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return errno;
-	cm_addr_set_port(&to, TZ_WELL_KNOWN_PORT);
+	cm_addr_set_port(&to, cm_well_known_port);
 	memset(src, 0, sizeof(*src));
 	if (connect(fd, &to.sa, cm_addr_len(&to)) ||
 	    getsockname(fd, &src->sa, &len))

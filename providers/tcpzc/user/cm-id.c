@@ -15,9 +15,10 @@
 #define CM_MIN_RNR_TIMER	12	/* 0.64 ms */
 #define CM_UDP_QKEY		0x01234567	/* RDMA_UDP_QKEY */
 #define CM_SLOTS		65536u
+#define CM_FEW_IDS		1024	/* handles that are used first */
 
 static struct cm_id *cm_ids[CM_MAX_IDS];
-static u32 cm_next_id, cm_next_slot;
+static u32 cm_next_id, cm_num_ids, cm_next_slot;
 static struct cm_cx *cm_slots[CM_SLOTS];
 static LIST_HEAD(, cm_cx) cm_cxs = LIST_HEAD_INITIALIZER(cm_cxs);
 static LIST_HEAD(, cm_id) cm_live = LIST_HEAD_INITIALIZER(cm_live);
@@ -135,7 +136,10 @@ void cm_id_farewell(void)
 {
 	struct cm_cx *cx;
 
+	/* The thread goes on, and with it what other threads make it do. */
 	LIST_FOREACH(cx, &cm_cxs, node) {
+		if (cx->id)
+			cx->id->cx = NULL;
 		cx->id = NULL;
 		cm_conn_abandon(&cx->conn, cm_now());
 	}
@@ -149,6 +153,12 @@ bool cm_cx_unheard(void)
 		if (cx->conn.state == CM_DREQ_SENT && !cx->conn.refused)
 			return true;
 	return false;
+}
+
+static void cm_id_release(u32 handle)
+{
+	cm_ids[handle] = NULL;
+	cm_num_ids--;
 }
 
 void cm_id_forget_all(void)
@@ -166,7 +176,7 @@ void cm_id_forget_all(void)
 		if (id->port)
 			cm_port_put(id->port);
 		cm_net_close(&id->sign);
-		cm_ids[id->handle] = NULL;
+		cm_id_release(id->handle);
 		free(id);
 	}
 }
@@ -176,15 +186,21 @@ void cm_id_forget_all(void)
 struct cm_id *cm_id_new(struct cm_chan *chan, u64 uid, u16 ps, u8 qp_type)
 {
 	struct cm_id *id = calloc(1, sizeof(*id));
-	u32 i, at;
+	u32 i, at, range;
 
 	if (!id)
 		return NULL;
-	for (i = 0; i < CM_MAX_IDS; i++) {
-		at = cm_next_id++ % CM_MAX_IDS;
+	/*
+	 * Small ones, for librdmacm has a table up to the highest; and in turn,
+	 * for it forgets a handle a little after we do.
+	 */
+	range = tz_min(CM_FEW_IDS + 2 * cm_num_ids, (u32)CM_MAX_IDS);
+	for (i = 0; i < range; i++) {
+		at = cm_next_id++ % range;
 		if (cm_ids[at])
 			continue;
 		cm_ids[at] = id;
+		cm_num_ids++;
 		id->handle = at;
 		id->sign.fd = -1;
 		id->chan = chan;
@@ -217,7 +233,7 @@ u32 cm_id_destroy(struct cm_id *id)
 	if (id->port)
 		cm_port_put(id->port);
 	cm_net_close(&id->sign);
-	cm_ids[id->handle] = NULL;
+	cm_id_release(id->handle);
 	LIST_REMOVE(id, node);
 	free(id);
 	return reported;

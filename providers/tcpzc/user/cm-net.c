@@ -169,10 +169,10 @@ static u32 cm_put_addr(struct msghdr *msg, const u8 from[16], const u8 to[16])
 
 	memset(a, 0, sizeof(*a));
 	if (net.family == AF_INET) {
-		cm_addr_from_gid(a, to, TZ_WELL_KNOWN_PORT);
+		cm_addr_from_gid(a, to, cm_well_known_port);
 	} else {
 		a->in6.sin6_family = AF_INET6;
-		a->in6.sin6_port = htons(TZ_WELL_KNOWN_PORT);
+		a->in6.sin6_port = htons(cm_well_known_port);
 		memcpy(&a->in6.sin6_addr, to, 16);
 		if (IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr)) {
 			dev = cm_dev_find(from, &index);

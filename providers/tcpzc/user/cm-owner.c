@@ -32,7 +32,7 @@ static struct {
 
 static socklen_t cm_owner_name(struct sockaddr_storage *ss)
 {
-	return cm_port_name(0, TZ_WELL_KNOWN_PORT, "owner", ss);
+	return cm_port_name(0, cm_well_known_port, "owner", ss);
 }
 
 /* ---- the owner ---------------------------------------------------------- */
@@ -125,7 +125,7 @@ static void cm_owner_missing(void)
 	if (own.lonely++ == CM_LONELY_TRIES)
 		fprintf(stderr,
 			"tcpzc: rdma_cm: UDP port %u is taken by something else; there will be no connections\n",
-			TZ_WELL_KNOWN_PORT);
+			cm_well_known_port);
 	own.retry_at = cm_now() + CM_SLOW_RETRY_NS;
 }
 
@@ -138,7 +138,7 @@ static bool cm_is_the_port(int fd)
 
 	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) &&
 	       type == SOCK_DGRAM && !getsockname(fd, &a.sa, &len) &&
-	       cm_addr_ok(&a) && cm_addr_port(&a) == TZ_WELL_KNOWN_PORT;
+	       cm_addr_ok(&a) && cm_addr_port(&a) == cm_well_known_port;
 }
 
 static void cm_link_take(const union cm_rights *rights)
@@ -210,7 +210,7 @@ void cm_owner_elect(void)
 	int family;
 
 	if (own.port.fd < 0)
-		own.port.fd = cm_net_open(TZ_WELL_KNOWN_PORT, &family);
+		own.port.fd = cm_net_open(cm_well_known_port, &family);
 	if (own.port.fd < 0 || !cm_owner_become())
 		cm_owner_follow();
 }

@@ -67,7 +67,9 @@ union cm_addr {
 	struct sockaddr_in6 in6;
 };
 
-/* Read the tree; 0 or a positive errno. */
+/* Of all hosts: TCPZC_PORT. */
+extern u16 cm_well_known_port;
+/* Read the tree, and that; 0 or a positive errno. */
 int cm_dev_load(void);
 /* The device that has this GID, and its index. */
 const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index);

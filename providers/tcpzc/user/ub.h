@@ -241,6 +241,7 @@ struct ub_pending {
 };
 
 struct ub_settings {
+	u16 port;			/* the well-known one of all hosts */
 	u16 port_lo, port_hi;		/* 0: the kernel's choice */
 	char cc[16];			/* congestion control; "": default */
 	u64 min_retry_ns;
@@ -541,7 +542,7 @@ void ub_sock_addr(const struct ub_context *ctx, const u8 gid[16], u16 port,
 bool ub_sock_gid(const struct sockaddr_storage *ss, u8 gid[16]);
 /* Options of a connection's socket: no delay, congestion control, DSCP. */
 void ub_sock_tune(struct ub_qp *qp, int fd);
-u16 ub_sock_port(u32 qpn);
+u16 ub_sock_port(const struct ub_context *ctx, u32 qpn);
 /* See tz_ops.heard_ns. Turn held. */
 u64 ub_sock_heard_ns(struct tz_qp *eng, u64 now);
 /* The peer itself has spoken: its host is not to be asked any more. */

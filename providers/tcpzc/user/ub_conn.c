@@ -324,7 +324,7 @@ static void ub_conn_dial(struct ub_qp *qp, u64 now)
 
 	c->retry_at = 0;
 	ub_sock_addr(qp->ctx, a->sgid, 0, &from, &from_len);
-	ub_sock_addr(qp->ctx, a->dgid, ub_sock_port(a->dest_qpn), &to, &to_len);
+	ub_sock_addr(qp->ctx, a->dgid, ub_sock_port(qp->ctx, a->dest_qpn), &to, &to_len);
 	c->rfd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 			IPPROTO_TCP);
 	c->wfd = c->rfd;

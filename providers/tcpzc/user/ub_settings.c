@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "port.h"
 #include "ub.h"
 
 /* A peer that is merely slow is not gone: see docs/semantics.md, "Timeouts". */
@@ -26,6 +27,11 @@ static bool ub_set_ports(struct ub_settings *set, const char *value)
 	set->port_lo = lo;
 	set->port_hi = hi;
 	return true;
+}
+
+static bool ub_set_port(struct ub_settings *set, const char *value)
+{
+	return tz_port_parse(value, &set->port);
 }
 
 /* Is @name a word of the file that lists what the kernel offers? */
@@ -103,6 +109,7 @@ bool ub_settings_read(struct ub_settings *set, const char *device)
 		bool (*set)(struct ub_settings *set, const char *value);
 		const char *expect;
 	} vars[] = {
+		{ TZ_ENV_PORT, ub_set_port, "1..65535" },
 		{ "TCPZC_PORTS", ub_set_ports, "LOW-HIGH, 1024..65535" },
 		{ "TCPZC_CC", ub_set_cc,
 		  "a name from /proc/sys/net/ipv4/tcp_available_congestion_control" },
@@ -114,6 +121,7 @@ bool ub_settings_read(struct ub_settings *set, const char *device)
 	size_t i;
 
 	memset(set, 0, sizeof(*set));
+	set->port = TZ_WELL_KNOWN_PORT;
 	set->min_retry_ns = UB_MIN_RETRY_MS * 1000000ull;
 	set->max_silence_ns = UB_MAX_SILENCE_MS * 1000000ull;
 	for (i = 0; i < TZ_ARRAY_SIZE(vars); i++) {

@@ -11,11 +11,11 @@
 
 #include "ub.h"
 
-u16 ub_sock_port(u32 qpn)
+u16 ub_sock_port(const struct ub_context *ctx, u32 qpn)
 {
 	u32 port = qpn >> 8;
 
-	return port >= TZ_FIRST_USER_PORT ? port : TZ_WELL_KNOWN_PORT;
+	return port >= TZ_FIRST_USER_PORT ? port : ctx->set.port;
 }
 
 static bool ub_gid_is_v4(const u8 gid[16])

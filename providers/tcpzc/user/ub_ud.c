@@ -165,7 +165,7 @@ static void ub_ud_put_path(struct ub_qp *qp, const struct tz_ud_out *out,
 static void ub_ud_addr(const struct ub_qp *qp, const struct tz_ud_out *out,
 		       struct sockaddr_storage *ss, socklen_t *len)
 {
-	u16 port = ub_sock_port(out->dest_qpn);
+	u16 port = ub_sock_port(qp->ctx, out->dest_qpn);
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
 
 	if (qp->conn.udp_family == AF_INET) {
