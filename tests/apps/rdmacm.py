@@ -73,23 +73,23 @@ def basic():
     yield case("persistent", "rping", RPING + " -P -C 10", RPING_TO + " -C 10 -V",
                "", ends=False)
     yield case("default", "ucmatose", "-p {port} -b {any} -C 20",
-               "-p {port} -s {addr} -C 20", "quick asan other paths")
+               "-p {port} -s {addr} -C 20", "quick asan tsan other paths")
     yield case("100-connections", "ucmatose", "-p {port} -b {any} -c 100 -C 5",
                "-p {port} -s {addr} -c 100 -C 5", "asan")
     yield case("migrated", "ucmatose", "-p {port} -b {any} -c 10 -m 1",
                "-p {port} -s {addr} -c 10 -m 1", "")
     yield case("default", "udaddy", "-b {any} -C 20", "-s {addr} -C 20",
-               "quick asan other paths", port=7174, ps=UDP)
+               "quick asan tsan other paths", port=7174, ps=UDP)
     yield case("20-connections", "udaddy", "-b {any} -c 20 -C 20", "-s {addr} -c 20 -C 20",
                "", port=7174, ps=UDP)
     yield case("100-connections", "cmtime", "-b {any} -p {port} -c 100",
                "-s {addr} -p {port} -c 100", "ipv4 quick other paths", ends=False)
     yield case("default", "rdma_server", "-p {port}", "-p {port} -s {addr}",
-               "ipv4 quick asan other paths")
+               "ipv4 quick asan tsan other paths")
     for how in ("blocking", "nonblocking", "verify", "resolve"):
         server, client = both(f"-T {how} -S 4096 -C 200")
         yield case(how, "rstream", server, client,
-                   "quick asan other paths" if how == "verify" else "")
+                   "quick asan tsan other paths" if how == "verify" else "")
     server, client = both("-T verify -S all -C 20")
     yield case("all-sizes", "rstream", server, client, "", limit=120)
     server, client = both("-T verify -S 4096 -C 100")

@@ -116,4 +116,5 @@ def tests():
         *programs("asan", Asan, "asan"), *device_tests("asan", Asan),
         *crash_tests("asan", Asan, rounds=1),
         *programs("tsan", Tsan, "tsan"), *device_tests("tsan", Tsan),
+        *rdmacm_tests("tsan", Tsan, "tsan"),
     ]
