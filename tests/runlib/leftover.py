@@ -11,6 +11,7 @@ import time
 from . import net, proc
 
 PR_SET_CHILD_SUBREAPER = 36
+PF_EXITING = 4
 TREES = "tcpzc-run.*"
 DIRECTORY = f"tcpzc-test.{os.getpid()}"       # of this run's tests
 BASES = ("/dev/shm", "/tmp", "/var/tmp")
@@ -31,10 +32,24 @@ def reap():
 
 
 def processes(known):
-    """Processes below this one, but not those in known."""
+    """Processes below this one, but not those in known, or that are about to end."""
     return [f"process left: {pid} {proc.command_name(pid)}"
             for pid in proc.descendants(os.getpid())
-            if pid not in known and proc.command_name(pid) and not is_zombie(pid)]
+            if pid not in known and proc.command_name(pid) and not is_zombie(pid)
+            and not is_killed(pid)]
+
+
+def is_killed(pid):
+    """SIGKILL waits for it, or it is on its way out: large ones take a while."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            flags = int(file.read().rsplit(") ", 1)[1].split()[6])
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            pending = [int(line.split()[1], 16) for line in file
+                       if line.startswith(("SigPnd:", "ShdPnd:"))]
+    except (OSError, IndexError):
+        return True
+    return bool(flags & PF_EXITING or any(mask & 1 << (signal.SIGKILL - 1) for mask in pending))
 
 
 def is_zombie(pid):
