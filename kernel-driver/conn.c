@@ -147,13 +147,10 @@ static void tcpzc_hang_up(struct tcpzc_qp *qp, struct socket *sock,
 			  bool established)
 {
 	tcpzc_sk_abandon(sock->sk);
-	if (established && !qp->conn.abort) {
+	if (established && !qp->conn.abort)
 		tcpzc_linger(qp->dev->tnet, sock);
-		return;
-	}
-	if (qp->conn.abort)
-		sock_no_linger(sock->sk);	/* a reset */
-	sock_release(sock);
+	else
+		tcpzc_sock_reset(sock);
 }
 
 /* Give up the sockets, which no pass uses any more. */
@@ -173,7 +170,7 @@ static void tcpzc_conn_release(struct tcpzc_qp *qp, bool established)
 static void tcpzc_conn_drop_parked(struct tcpzc_conn *c)
 {
 	while (c->num_parked)
-		sock_release(c->parked[--c->num_parked].sock);
+		tcpzc_sock_reset(c->parked[--c->num_parked].sock);
 }
 
 /*
@@ -265,7 +262,7 @@ static void tcpzc_conn_answer(struct tcpzc_qp *qp, struct socket *sock,
 	spin_unlock_bh(&qp->lock);
 	tcpzc_tune(qp, sock);
 	if (tcpzc_send_hello(sock, &answer)) {
-		sock_release(sock);
+		tcpzc_sock_reset(sock);
 		return;
 	}
 	tcpzc_sk_adopt(sock->sk, qp);
@@ -331,7 +328,7 @@ static void tcpzc_conn_accept_parked(struct tcpzc_qp *qp)
 		struct tcpzc_parked *p = &c->parked[--c->num_parked];
 
 		if (tcpzc_hung_up(p->sock->sk))
-			sock_release(p->sock);
+			tcpzc_sock_reset(p->sock);
 		else
 			tcpzc_conn_accept(qp, p->sock, &p->hello);
 	}

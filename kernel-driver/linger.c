@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * linger.c - sockets that have said all and wait for the peer to say the same.
+ *
+ * TCP takes the timers of a kernel socket away when it is released (Linux 6.9),
+ * so one that is released while the peer has not acknowledged everything stays
+ * where it is, until the network namespace ends, if a packet is lost or the
+ * peer's window was closed. So it is kept until TCP is done with it, and reset if
+ * that takes too long.
  */
 #include <linux/slab.h>
 #include <net/tcp.h>
 
 #include "tcpzc.h"
 
+/* The peer may keep its side open so long; or take so long to read. */
 #define TCPZC_LINGER_MS		2000
+#define TCPZC_DELIVER_MS	60000
 /* Who sends more than can have been on its way is not listened to any more. */
 #define TCPZC_LINGER_BYTES	(64u << 20)
 
@@ -16,8 +24,16 @@ struct tcpzc_lingering {
 	struct tcpzc_net *tnet;
 	struct socket *sock;
 	struct delayed_work work;
+	unsigned long patience;		/* jiffies; then an open peer is left */
+	unsigned long deadline;		/* jiffies; then it is reset */
 	u32 bytes;			/* discarded; under the socket's lock */
 };
+
+void tcpzc_sock_reset(struct socket *sock)
+{
+	sock_no_linger(sock->sk);
+	sock_release(sock);
+}
 
 static int tcpzc_linger_actor(read_descriptor_t *desc, struct sk_buff *skb,
 			      unsigned int offset, size_t len)
@@ -30,6 +46,21 @@ static int tcpzc_linger_actor(read_descriptor_t *desc, struct sk_buff *skb,
 	return len;
 }
 
+/* Has the peer acknowledged all, our end included? */
+static bool tcpzc_linger_delivered(const struct sock *sk)
+{
+	return (1 << sk->sk_state) & (TCPF_FIN_WAIT2 | TCPF_CLOSE);
+}
+
+static bool tcpzc_linger_over(const struct tcpzc_lingering *l,
+			      const struct sock *sk)
+{
+	if (sk->sk_state == TCP_CLOSE || l->bytes >= TCPZC_LINGER_BYTES)
+		return true;
+	return time_after_eq(jiffies, tcpzc_linger_delivered(sk) ?
+					      l->patience : l->deadline);
+}
+
 /* Called with the socket's lock, like those of io.c. */
 static void tcpzc_linger_ready(struct sock *sk)
 {
@@ -39,8 +70,7 @@ static void tcpzc_linger_ready(struct sock *sk)
 	if (!l)
 		return;
 	tcp_read_sock(sk, &desc, tcpzc_linger_actor);
-	if ((sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_state == TCP_CLOSE ||
-	    l->bytes >= TCPZC_LINGER_BYTES)
+	if (tcpzc_linger_over(l, sk))
 		mod_delayed_work(tcpzc_wq, &l->work, 0);
 }
 
@@ -51,7 +81,10 @@ static void tcpzc_linger_ignore(struct sock *sk)
 /* Nobody else knows @l any more. */
 static void tcpzc_linger_free(struct tcpzc_lingering *l)
 {
-	sock_release(l->sock);
+	if (tcpzc_linger_delivered(l->sock->sk))
+		sock_release(l->sock);
+	else
+		tcpzc_sock_reset(l->sock);
 	kfree(l);
 }
 
@@ -67,12 +100,26 @@ static bool tcpzc_linger_take(struct tcpzc_lingering *l)
 	return mine;
 }
 
+/* If not, there is another time to look: @l->deadline, or a callback. */
+static bool tcpzc_linger_is_over(struct tcpzc_lingering *l)
+{
+	struct sock *sk = l->sock->sk;
+	bool over;
+
+	lock_sock(sk);
+	over = tcpzc_linger_over(l, sk);
+	if (!over)
+		mod_delayed_work(tcpzc_wq, &l->work, l->deadline - jiffies);
+	release_sock(sk);
+	return over;
+}
+
 static void tcpzc_linger_work(struct work_struct *work)
 {
 	struct tcpzc_lingering *l = container_of(to_delayed_work(work),
 						 struct tcpzc_lingering, work);
 
-	if (!tcpzc_linger_take(l))
+	if (!tcpzc_linger_is_over(l) || !tcpzc_linger_take(l))
 		return;
 	tcpzc_sk_abandon(l->sock->sk);
 	/* A callback may have queued the work once more before that. */
@@ -104,11 +151,13 @@ void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock)
 	struct tcpzc_lingering *l = kzalloc(sizeof(*l), GFP_KERNEL);
 
 	if (!l) {
-		sock_release(sock);
+		tcpzc_sock_reset(sock);
 		return;
 	}
 	l->tnet = tnet;
 	l->sock = sock;
+	l->patience = jiffies + msecs_to_jiffies(TCPZC_LINGER_MS);
+	l->deadline = jiffies + msecs_to_jiffies(TCPZC_DELIVER_MS);
 	INIT_DELAYED_WORK(&l->work, tcpzc_linger_work);
 	kernel_sock_shutdown(sock, SHUT_WR);
 	spin_lock_bh(&tnet->linger_lock);

@@ -40,7 +40,7 @@ const int tcpzc_families[TCPZC_FAMILIES] = { AF_INET, AF_INET6 };
 static void tcpzc_pending_free(struct tcpzc_pending *p)
 {
 	if (p->sock)
-		sock_release(p->sock);
+		tcpzc_sock_reset(p->sock);
 	kfree(p);
 }
 
@@ -209,7 +209,7 @@ static void tcpzc_pending_add(struct tcpzc_net *tnet, struct socket *sock)
 	struct tcpzc_pending *p = kzalloc(sizeof(*p), GFP_KERNEL);
 
 	if (!p) {
-		sock_release(sock);
+		tcpzc_sock_reset(sock);
 		return;
 	}
 	p->tnet = tnet;

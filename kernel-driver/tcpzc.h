@@ -428,6 +428,8 @@ int tcpzc_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata);
 int tcpzc_poll_cq(struct ib_cq *ibcq, int num, struct ib_wc *wc);
 int tcpzc_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags);
 
+/* Does somebody sleep, or is about to, until @cq has something? Any context. */
+bool tcpzc_cq_armed(struct tcpzc_cq *cq);
 /* Write a completion and raise what events it is to raise. Any context. */
 void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe);
 
@@ -552,6 +554,8 @@ void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
 
 /* ---- linger.c ----------------------------------------------------------- */
 
+/* Release @sock, which has nothing to say that the peer needs, by a reset. */
+void tcpzc_sock_reset(struct socket *sock);
 /*
  * Say goodbye on @sock and release it when the peer has said it, too, or has
  * had its time; what it still sends is discarded. Unread bytes would turn the
