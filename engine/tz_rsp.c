@@ -9,7 +9,7 @@
 /* Owed for so many messages, an ACK no longer waits for a PDU to ride on. */
 #define TZ_ACK_MSGS		8
 /* Score from which on ACKs wait; see tz_rsp_note_ride(). */
-#define TZ_PINGPONG_SURE	4
+#define TZ_PINGPONG_SURE	8
 #define TZ_PINGPONG_MAX		16
 
 void tz_rsp_reset(struct tz_qp *qp)

@@ -63,6 +63,16 @@ void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
 	spin_unlock_bh(&cq->lock);
 }
 
+bool tcpzc_cq_armed(struct tcpzc_cq *cq)
+{
+	bool armed;
+
+	spin_lock_bh(&cq->lock);
+	armed = READ_ONCE(cq->ring->hdr->arm) != TCPZC_ARM_NONE;
+	spin_unlock_bh(&cq->lock);
+	return armed;
+}
+
 /* ---- creation, destruction ---------------------------------------------- */
 
 /* A power of two greater than @cqe: one entry more than was asked for. */

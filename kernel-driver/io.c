@@ -282,10 +282,18 @@ void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags)
 	xchg(&qp->sq->hdr->flags, flags);
 }
 
+/* Does the application sleep until one of its completion queues has something? */
+static bool tcpzc_cqs_armed(const struct tcpzc_qp *qp)
+{
+	return tcpzc_cq_armed(qp->send_cq) ||
+	       (qp->recv_cq != qp->send_cq && tcpzc_cq_armed(qp->recv_cq));
+}
+
 /*
  * As long as posts keep coming the doorbell is not needed: the ring is looked
- * at again TCPZC_LOOK_NS after posts were last found. False: some have come
- * while the flag was raised.
+ * at again TCPZC_LOOK_NS after posts were last found. An application that has
+ * armed its completion queues rings for each post anyway; for it the timer would
+ * only be a burden. False: some have come while the flag was raised.
  */
 static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 {
@@ -295,9 +303,8 @@ static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 	if (prod != qp->seen) {
 		qp->seen = prod;
 		WRITE_ONCE(qp->sq->hdr->seen, prod);
-		qp->look_at = now + TCPZC_LOOK_NS;
-		tcpzc_sq_flag(qp, 0);
-		return true;
+		qp->look_at = tcpzc_cqs_armed(qp) ? 0 : now + TCPZC_LOOK_NS;
+		tcpzc_sq_flag(qp, qp->look_at ? 0 : TCPZC_RING_NEED_WAKEUP);
 	}
 	if (qp->look_at && now < qp->look_at)
 		return true;
@@ -309,14 +316,20 @@ static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 
 /* ---- passes ------------------------------------------------------------- */
 
-static void tcpzc_arm_timer(struct tcpzc_qp *qp)
+static void tcpzc_arm_timer(struct tcpzc_qp *qp, u64 now)
 {
 	u64 at = tz_qp_deadline(&qp->eng);
 
 	if (qp->look_at && (!at || qp->look_at < at))
 		at = qp->look_at;
+	if (!at || qp->dead)
+		return;
+	if (at <= now) {
+		queue_work(system_bh_wq, &qp->bh_work);
+		return;
+	}
 	/* One that fires too early finds nothing to do and is set anew. */
-	if (!at || qp->dead || (qp->timer_at && qp->timer_at <= at))
+	if (qp->timer_at && qp->timer_at <= at)
 		return;
 	qp->timer_at = at;
 	hrtimer_start(&qp->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_SOFT);
@@ -390,7 +403,7 @@ static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
 		queue_work(tcpzc_wq, &qp->ud_work);
 	if (!tcpzc_sq_settle(qp, now) || qp->rx_again)
 		queue_work(system_bh_wq, &qp->bh_work);
-	tcpzc_arm_timer(qp);
+	tcpzc_arm_timer(qp, now);
 }
 
 /* qp->lock is held; before anything else is asked of the engine. */

@@ -14,9 +14,11 @@
 #define TCPZC_RX_BUF_BYTES	(64u << 10)
 /*
  * Longer than a program takes that sleeps until a message arrives, and answers:
- * its answer carries the acknowledgement.
+ * its answer carries the acknowledgement. While programs play ping-pong a timer
+ * goes off that often for nothing; a game that ends delays one completion as
+ * long.
  */
-#define TCPZC_ACK_DELAY_NS	200000ull
+#define TCPZC_ACK_DELAY_NS	1000000ull
 #define TCPZC_RNR_STALL_NS	100000ull
 
 /* ---- what the engine calls ---------------------------------------------- */

@@ -13,7 +13,7 @@
 
 #define SQ_DEPTH	256u
 #define MAX_HELD	64u		/* work requests, as kb_bell.c has it */
-#define MAX_HELD_BYTES	(1u << 20)
+#define MAX_HELD_BYTES		(8u << 20)
 
 /* ---- objects ------------------------------------------------------------ */
 

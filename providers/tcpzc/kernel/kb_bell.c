@@ -27,7 +27,7 @@
 
 /* What is enough: work requests, bytes. */
 #define KB_HOLD_WRS		64u
-#define KB_HOLD_BYTES		(1u << 20)
+#define KB_HOLD_BYTES		(8u << 20)
 
 void kb_bell_init_cq(struct kb_cq *cq)
 {
