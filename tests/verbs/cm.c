@@ -13,10 +13,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <rdma/rdma_cma.h>
 #include <rdma/rdma_verbs.h>
@@ -101,14 +103,29 @@ static void side_close(struct side *s)
 
 /* ---- both --------------------------------------------------------------- */
 
+/* The address of both ends: in kernel mode there is no rdma_cm on loopback. */
+static const char *host(int family)
+{
+	const char *name = getenv(family == AF_INET ? "TEST_IPV4" : "TEST_IPV6");
+
+	if (name)
+		return name;
+	return family == AF_INET ? "127.0.0.1" : "::1";
+}
+
+static void at_host(int family, void *where)
+{
+	check_eq(inet_pton(family, host(family), where), 1);
+}
+
 static void listen_at(struct side *s, int family, int backlog)
 {
 	memset(&addr, 0, sizeof(addr));
 	addr.sa.sa_family = family;
 	if (family == AF_INET)
-		addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		at_host(family, &addr.in.sin_addr);
 	else
-		addr.in6.sin6_addr = in6addr_loopback;
+		at_host(family, &addr.in6.sin6_addr);
 	if (rdma_bind_addr(s->id, &addr.sa))
 		test_skip("no device at this address: %s", strerror(errno));
 	check_rc(rdma_listen(s->id, backlog), 0);
@@ -354,18 +371,14 @@ static void datagrams_rejected(void)
 
 static void families_mixed(void)
 {
-	struct sockaddr_in v4 = {
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	struct sockaddr_in6 v6 = {
-		.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback,
-		.sin6_port = htons(9),
-	};
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(9) };
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
 	struct sockaddr_in nowhere = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(0xc0000201),
 	};
 
+	at_host(AF_INET, &v4.sin_addr);
+	at_host(AF_INET6, &v6.sin6_addr);
 	side_open(&cli, RDMA_PS_TCP);
 	check_rc(rdma_resolve_addr(cli.id, (void *)&v4, (void *)&v6, 100), -1);
 	check_eq(errno, EINVAL);
@@ -619,6 +632,43 @@ static void server_killed(void)
 	side_close(&cli);
 }
 
+static atomic_bool came_back;
+
+static void *wait_for_event(void *closed)
+{
+	/* RDMA_USER_CM_CMD_GET_EVENT, whose header does not go with rdma_cma.h */
+	struct {
+		uint32_t cmd;
+		uint16_t in, out;
+		uint64_t response;
+	} get = { .cmd = 12, .in = sizeof(get.response) };
+	ssize_t rc = write(*(int *)closed, &get, sizeof(get));
+
+	atomic_store(&came_back, rc != 0);
+	return NULL;
+}
+
+/*
+ * A thread that asks a closed channel for its next event (rping's does, as it
+ * ends) waits, even if somebody else has written to that descriptor meanwhile.
+ */
+static void closed_channel(void)
+{
+	static int fd;
+	pthread_t thread;
+
+	side_open(&srv, RDMA_PS_TCP);
+	fd = srv.ch->fd;
+	side_close(&srv);
+	check_rc(write(fd, "", 1), -1);
+	check_eq(errno, EBADF);
+	check_rc(pthread_create(&thread, NULL, wait_for_event, &fd), 0);
+	sleep_ms(QUIET_MS);
+	check(!atomic_load(&came_back));
+	/* It waits as long as the process lives. */
+	check_rc(pthread_detach(thread), 0);
+}
+
 /* ---- again and again ---------------------------------------------------- */
 
 static void cycle(void)
@@ -671,7 +721,7 @@ static struct rdma_cm_id *make_ep(const char *port, int flags)
 	};
 	struct rdma_cm_id *id;
 
-	check_rc(rdma_getaddrinfo("127.0.0.1", port, &hints, &res), 0);
+	check_rc(rdma_getaddrinfo(host(AF_INET), port, &hints, &res), 0);
 	if (rdma_create_ep(&id, res, NULL, &attr))
 		test_failed(__FILE__, __LINE__, "rdma_create_ep: %s",
 			    strerror(errno));
@@ -756,6 +806,7 @@ static const struct test_case cases[] = {
 	CASE(no_rtu),
 	CASE(client_killed),
 	CASE(server_killed),
+	CASE(closed_channel),
 	CASE_LIMIT(cycles, 120),
 	CASE(endpoints),
 	CASES_END

@@ -77,6 +77,7 @@ TZ_NEXT(write)
 TZ_EXPORT ssize_t write(int fd, const void *buf, size_t len)
 {
 	const struct tz_served *served;
+	ssize_t rc;
 
 	if (__builtin_expect(is_marked(fd), 0)) {
 		served = look_up(fd);
@@ -84,7 +85,11 @@ TZ_EXPORT ssize_t write(int fd, const void *buf, size_t len)
 			return served->ops->write(fd, buf, len);
 		tz_rdmacm_closed(buf, len);
 	}
-	return tz_next_write()(fd, buf, len);
+	rc = tz_next_write()(fd, buf, len);
+	/* Of a descriptor whose mark somebody else has taken away since. */
+	if (__builtin_expect(rc < 0 && errno == EBADF, 0))
+		tz_rdmacm_closed(buf, len);
+	return rc;
 }
 
 /*
