@@ -230,6 +230,19 @@ static void test_refused(void **state)
 	assert_in_range(now, SEC, 3 * SEC);
 }
 
+/* Refused while the server started; then it took its time, and vanished. */
+static void test_refused_once(void **state)
+{
+	request(CM_REQ);
+	cm_conn_refused(&a.c, now);
+	pass(&b, &a, CM_MRA);
+	while (a.c.state == CM_REQ_SENT) {
+		now = cm_conn_deadline(&a.c);
+		tick(&a, 0);
+	}
+	happened(&a, CM_EV_UNREACHABLE);
+}
+
 /* The server's application takes its time; the client does not give up. */
 static void test_thinking(void **state)
 {
@@ -633,6 +646,7 @@ int main(void)
 		cmocka_unit_test(test_reject),
 		cmocka_unit_test(test_unreachable),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused_once),
 		cmocka_unit_test(test_thinking),
 		cmocka_unit_test(test_lost_rtu),
 		cmocka_unit_test(test_no_rtu),

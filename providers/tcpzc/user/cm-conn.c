@@ -260,6 +260,7 @@ static void cm_conn_mra(struct cm_conn *conn, const struct cm_msg *msg, u64 now)
 	if (conn->state == CM_REQ_SENT)
 		conn->remote_id = msg->local_id;
 	conn->tries = CM_TRIES;
+	conn->refused = false;
 	conn->wait_ns = CM_LAST_WAIT_NS;
 	conn->resend_at = now + CM_LAST_WAIT_NS +
 			  tz_min(cm_timeout_ns(msg->service_timeout),
