@@ -124,8 +124,10 @@ static void cm_owner_missing(void)
 	}
 	if (own.lonely++ == CM_LONELY_TRIES)
 		fprintf(stderr,
-			"tcpzc: rdma_cm: UDP port %u is taken by something else; there will be no connections\n",
-			cm_well_known_port);
+			"tcpzc: rdma_cm: UDP port %u is taken by %s; there will be no connections\n",
+			cm_well_known_port,
+			access("/sys/module/tcpzc", F_OK) ? "something else" :
+			"something else, perhaps the devices of the kernel module (TCPZC_PORT sets another)");
 	own.retry_at = cm_now() + CM_SLOW_RETRY_NS;
 }
 
