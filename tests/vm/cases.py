@@ -9,11 +9,11 @@ from runlib.bed import Bed
 from runlib.case import Skip, Test, expect
 from runlib.pair import Pair
 
-from . import devices, kernel, trouble
+from . import devices, hostile, kernel, trouble
 from .kernel import Kernel, Siw
 
 VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible",
-         "hostile_hello", "hostile_pdu", "hostile_ring")
+         "hostile_hello", "hostile_pdu", "hostile_ring", "ud")
 # How many times slower a machine is, for tests that count or wait.
 SLOW = {"uml-debug": 10, "uml-smp": 2, "qemu-6.12": 6, "qemu-7.x": 6}
 LONG = 120
@@ -103,16 +103,17 @@ def rdma_cm():
 
 
 def verbs(ctx, name):
-    """Both ends on one device, that of lo."""
+    """Both ends on one device: that of lo, or for rdma_cm another, by its own address."""
     program = os.path.join(ctx.builds.directory(""), "tests", "verbs", "verbs_" + name)
     if not os.path.exists(program):
         raise Skip(f"{program} has not been built")
-    path = ctx.path("loopback")
+    path = ctx.path("veth" if name == "cm" else "loopback")
     bed = Kernel(ctx)
     bed.prepare(path)
     slow = SLOW.get(os.environ.get("TCPZC_VM"), 1)
-    process = ctx.finish(bed.command(path, "server", program, env={"TEST_SLOW": slow}),
-                         600 * min(slow, 5), name=name)
+    env = {"TEST_SLOW": slow, "TEST_IPV4": path.ipv4["server"], "TEST_IPV6": path.ipv6["server"]}
+    process = ctx.finish(bed.command(path, "server", program, env=env), 600 * min(slow, 5),
+                         name=name)
     if process.status == 77:
         raise Skip(process.output().strip().splitlines()[-1])
     expect(process.status == 0, "fails", process)
@@ -151,9 +152,13 @@ def with_netem():
             each = dataclasses.replace(each, args=(*each.args[:-1], "30"))
             yield case(f"netem/{name}/{topic}", lambda ctx, each=each, words=words:
                        trouble.pingpong(ctx, each, words), LONG)
+        for kind, bed in (("rping", Kernel), ("rping-user-mode", Bed)):
+            yield case(f"netem/{name}/{kind}", lambda ctx, bed=bed, words=words:
+                       trouble.connections(ctx, bed, words), LONG)
 
 
 def tests():
     return [*bed_tests(), *(case(f"devices/{name}", run) for name, run in devices.CASES.items()),
             *programs(), *rdma_cm(), *shared(), *verbs_tests(), *mixed(), *with_netem(),
-            *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items())]
+            *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items()),
+            *(case(f"hostile/{name}", run, LONG) for name, run in hostile.CASES.items())]

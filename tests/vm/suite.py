@@ -33,7 +33,7 @@ class Machine:
 
 
 QUICK = ("ibv_*/4096-bytes*", "ib_*/default", "ib_*/events", "ib_*/srq", "ib_*/inline",
-         "data/*", "devices/*", "trouble/*", "netem/*", "kernel-as-*/ibv_rc_pingpong/4096*",
+         "data/*", "devices/*", "trouble/*", "hostile/*", "netem/*", "kernel-as-*/ibv_rc_pingpong/4096*",
          "rping/verified*", "ucmatose/default", "udaddy/default*", "ib_send_bw/rdma-cm*",
          "rstream/verify", "kernel-as-*/rping/verified")
 MACHINES = (
@@ -42,7 +42,7 @@ MACHINES = (
             (*QUICK, "verbs/*", "killed/*", "ibv_*", "kernel-as-*", "many/*", "rdmacm/50-sequential",
              "rdmacm/30-pairs", "rdmacm/nobody-there"), slower=5,
             # loads tcpzc twice: see docs/testing.md, "Traps"
-            without=("trouble/reload", "trouble/unload-in-use")),
+            without=("trouble/reload", "trouble/unload-in-use", "hostile/unload-rdma-cm")),
     Machine("smp", ("uml", "--variant", "smp"), QUICK, slower=2, cpu=2),
     Machine("6.12", ("qemu", "--kernel", "6.12"), QUICK, slower=6, cpu=2,
             load="", without=("kernel-as-*", "netem/*", "ib_*_lat/*")),

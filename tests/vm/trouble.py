@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import apps.pingpong
+from apps import rdmacm
 from runlib.case import Fail, expect
 from runlib.pair import Pair
 
@@ -31,6 +32,18 @@ def pingpong(ctx, case, words):
                 ("-d", "tcpzc0", "-g", case.gid, *case.args), limit=110)
     pair.finish()
     apps.pingpong.check(pair, case)
+
+
+def connections(ctx, bed_class, words):
+    """Five clients of one server, one after the other, connect and are served."""
+    path, bed = rdmacm.opened(ctx, bed_class)
+    path.impair(*words)
+    server = rdmacm.serve(ctx, bed, path)
+    for i in range(5):
+        client = rdmacm.rping(ctx, bed, path, count=5, name=f"client {i}")
+        client.wait(60)
+        expect(client.status == 0, f"client {i} fails", server, client)
+    rdmacm.end(server)
 
 
 def rmmod():
