@@ -164,19 +164,19 @@ static int cm_do_set_option(struct cm_call *c)
 			return EINVAL;
 		return 0;
 	case RDMA_OPTION_ID_REUSEADDR:
+		return cm_option_int(cmd, &value) ? cm_id_set_reuse(id, value) :
+						    EINVAL;
 	case RDMA_OPTION_ID_AFONLY:
 		if (!cm_option_int(cmd, &value) || id->state != CM_ID_IDLE)
 			return EINVAL;
-		if (cmd->optname == RDMA_OPTION_ID_REUSEADDR)
-			id->reuse = value;
-		else
-			id->afonly = value;
+		id->afonly = value;
 		return 0;
 	case RDMA_OPTION_ID_ACK_TIMEOUT:
-		if (!cm_option_byte(cmd, &byte) || byte > 31 ||
-		    id->qp_type != TZ_QPT_RC)
+		/* Any value: five bits of it count in the queue pair. */
+		if (!cm_option_byte(cmd, &byte) || id->qp_type != TZ_QPT_RC)
 			return EINVAL;
 		id->ack_timeout = byte;
+		id->ack_timeout_set = true;
 		return 0;
 	default:
 		return ENOSYS;

@@ -234,6 +234,20 @@ void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u16 port)
 	cm_addr_set_port(a, port);
 }
 
+bool cm_addr_local(const union cm_addr *a)
+{
+	union cm_addr at = *a;
+	int fd = socket(at.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool local;
+
+	if (fd < 0)
+		return false;
+	cm_addr_set_port(&at, 0);
+	local = !bind(fd, &at.sa, cm_addr_len(&at));
+	close(fd);
+	return local;
+}
+
 int cm_route(const union cm_addr *dst, union cm_addr *src)
 {
 	union cm_addr to = *dst;

@@ -263,6 +263,17 @@ static void cm_id_use_dev(struct cm_id *id, const struct cm_dev *dev, u8 index)
 	memcpy(id->sgid, dev->gids[index], 16);
 }
 
+/* Sharing can be permitted until @id listens, and be forbidden only at first. */
+int cm_id_set_reuse(struct cm_id *id, bool reuse)
+{
+	if (id->state == CM_ID_LISTEN || (!reuse && id->state != CM_ID_IDLE))
+		return EINVAL;
+	id->reuse = reuse;
+	if (id->port)
+		id->port->reuse = true;	/* whoever else has it shares already */
+	return 0;
+}
+
 int cm_id_bind(struct cm_id *id, const union cm_addr *addr)
 {
 	const struct cm_dev *dev;
@@ -277,7 +288,7 @@ int cm_id_bind(struct cm_id *id, const union cm_addr *addr)
 		cm_addr_gid(addr, gid);
 		dev = cm_dev_find(gid, &index);
 		if (!dev)
-			return EADDRNOTAVAIL;
+			return cm_addr_local(addr) ? ENODEV : EADDRNOTAVAIL;
 		cm_id_use_dev(id, dev, index);
 	}
 	id->src = *addr;
@@ -306,10 +317,17 @@ static int cm_id_choose_src(struct cm_id *id, const union cm_addr *src,
 		if (err)
 			return err;
 	}
-	if (id->state == CM_ID_BOUND)
+	if (id->state == CM_ID_BOUND) {
+		if (id->src.sa.sa_family != dst->sa.sa_family)
+			return EINVAL;
 		port = cm_addr_port(&id->src);
+	}
 	if (id->dev)
-		return id->src.sa.sa_family == dst->sa.sa_family ? 0 : EINVAL;
+		return 0;
+	/* One that was not worth binding: any address, any port. */
+	if (id->state == CM_ID_IDLE && cm_addr_ok(src) &&
+	    src->sa.sa_family != dst->sa.sa_family)
+		return EINVAL;
 	err = cm_route(dst, &routed);
 	if (err)
 		return err;
@@ -334,8 +352,6 @@ int cm_id_resolve(struct cm_id *id, const union cm_addr *src,
 		return EINVAL;
 	if (!cm_addr_ok(&to))
 		return EAFNOSUPPORT;
-	if (cm_addr_ok(src) && src->sa.sa_family != to.sa.sa_family)
-		return EINVAL;
 	if (cm_addr_any(&to)) {		/* this host, as connect() has it */
 		if (to.sa.sa_family == AF_INET)
 			to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -351,18 +367,6 @@ int cm_id_resolve(struct cm_id *id, const union cm_addr *src,
 	return cm_event_add(id, CM_EVENT_ADDR_RESOLVED, 0) ? 0 : ENOMEM;
 }
 
-/* Does another id listen where @id would? They share the port then. */
-static bool cm_id_in_use(const struct cm_id *id)
-{
-	struct cm_id *other;
-
-	LIST_FOREACH(other, &cm_live, node)
-		if (other != id && other->state == CM_ID_LISTEN &&
-		    other->port == id->port)
-			return true;
-	return false;
-}
-
 int cm_id_listen(struct cm_id *id, int backlog)
 {
 	union cm_addr any = { .sa = { .sa_family = AF_INET } };
@@ -375,8 +379,9 @@ int cm_id_listen(struct cm_id *id, int backlog)
 	}
 	if (id->state != CM_ID_BOUND)
 		return EINVAL;
-	if (cm_id_in_use(id))
-		return EADDRINUSE;
+	err = cm_port_own(id->port);
+	if (err)
+		return err;
 	err = cm_port_announce(id);
 	if (err)
 		return err;
@@ -423,7 +428,9 @@ static void cm_fill_req(const struct cm_id *id, struct cm_msg *msg,
 	msg->flow_control = param->flow_control;
 	msg->srq = param->srq;
 	msg->mtu = id->dev->mtu;
-	msg->ack_timeout = id->ack_timeout ? id->ack_timeout : CM_ACK_TIMEOUT;
+	/* Five bits; 0, which is for ever, is not what the peer waits for. */
+	msg->ack_timeout = id->ack_timeout ? tz_min(id->ack_timeout, (u8)31) :
+					     CM_ACK_TIMEOUT;
 	msg->remote_timeout = CM_TIMEOUT;
 	msg->local_timeout = CM_TIMEOUT;
 	msg->max_retries = CM_MAX_RETRIES;
@@ -489,42 +496,47 @@ static int cm_fill_answer(struct cm_id *id, struct cm_msg *msg,
 	return 0;
 }
 
+/* An accept that fails is a reject: cma.c's rdma_accept() */
 int cm_id_accept(struct cm_id *id, u64 uid,
 		 const struct rdma_ucm_conn_param *param)
 {
 	struct cm_msg msg = {};
-	int err;
 
 	if (!id->cx)
 		return EINVAL;
-	if (param->valid) {
-		err = cm_fill_answer(id, &msg, param);
-		if (err)
-			return err;
-	}
+	if (param->valid && cm_fill_answer(id, &msg, param))
+		goto reject;
 	if (!param->valid != (id->cx->conn.state == CM_REP_RCVD) ||
 	    !cm_conn_accept(&id->cx->conn, &msg, cm_now()))
-		return EINVAL;
+		goto reject;
 	if (param->valid)
 		id->uid = uid;
 	cm_net_wake();
 	return 0;
+reject:
+	cm_conn_reject(&id->cx->conn, CM_REJ_CONSUMER_DEFINED, NULL, 0);
+	return EINVAL;
 }
 
 int cm_id_reject(struct cm_id *id, u8 reason, const void *priv, u32 len)
 {
+	if (!reason)
+		reason = CM_REJ_CONSUMER_DEFINED;
+	if (reason != CM_REJ_CONSUMER_DEFINED && reason != CM_REJ_VENDOR_OPTION)
+		return EINVAL;
 	if (!id->cx || len > CM_REJ_PRIV ||
-	    !cm_conn_reject(&id->cx->conn,
-			    reason ? reason : CM_REJ_CONSUMER_DEFINED, priv, len))
+	    !cm_conn_reject(&id->cx->conn, reason, priv, len))
 		return EINVAL;
 	return 0;
 }
 
 int cm_id_disconnect(struct cm_id *id)
 {
-	if (!id->cx || !cm_conn_disconnect(&id->cx->conn, cm_now()))
+	if (!id->cx)
 		return EINVAL;
-	cm_net_wake();
+	/* One that is not connected yet, or a datagram's: nothing to be done. */
+	if (cm_conn_disconnect(&id->cx->conn, cm_now()))
+		cm_net_wake();
 	return 0;
 }
 
@@ -855,7 +867,7 @@ static void cm_attr_rts(const struct cm_id *id, struct ib_uverbs_qp_attr *a)
 		return;
 	a->qp_attr_mask |= TZ_QP_TIMEOUT | TZ_QP_RETRY_CNT |
 			   TZ_QP_RNR_RETRY | TZ_QP_MAX_QP_RD_ATOMIC;
-	a->timeout = id->ack_timeout ? id->ack_timeout : CM_ACK_TIMEOUT;
+	a->timeout = id->ack_timeout_set ? id->ack_timeout : CM_ACK_TIMEOUT;
 	a->retry_cnt = id->retry_count;
 	a->rnr_retry = id->rnr_retry_count;
 	a->max_rd_atomic = id->initiator_depth;

@@ -43,6 +43,7 @@ enum cm_reason {
 	CM_REJ_STALE_CONN		= 10,
 	CM_REJ_INVALID_GID		= 12,
 	CM_REJ_CONSUMER_DEFINED		= 28,
+	CM_REJ_VENDOR_OPTION		= 35,
 };
 
 /* Which message is refused. */

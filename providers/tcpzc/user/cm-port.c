@@ -202,6 +202,18 @@ int cm_port_get(struct cm_id *id)
 }
 
 /*
+ * Who listens has the port for itself, from now on: others that are bound to it
+ * are in the way, whether they listen or not (cma.c's rdma_listen()).
+ */
+int cm_port_own(struct cm_port *p)
+{
+	if (p->users > 1)
+		return EADDRINUSE;
+	p->reuse = false;
+	return 0;
+}
+
+/*
  * A name that is there as long as somebody listens: for people, and for scripts
  * that wait for a server. The port's own name is there from bind on.
  */

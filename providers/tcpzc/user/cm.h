@@ -88,6 +88,8 @@ static inline socklen_t cm_addr_len(const union cm_addr *a)
 }
 
 bool cm_gid_is_v4(const u8 gid[16]);
+/* Is this one of the host's addresses, though perhaps of no device? */
+bool cm_addr_local(const union cm_addr *a);
 /*
  * Which address of this host is used to reach @dst? Fills in @src (with port 0);
  * 0 or a positive errno.
@@ -119,6 +121,8 @@ struct cm_port {
  */
 int cm_port_get(struct cm_id *id);
 void cm_port_put(struct cm_port *port);
+/* No more sharing of @port; EADDRINUSE if it is being shared. */
+int cm_port_own(struct cm_port *port);
 /* @id begins to listen: say so among the host's sockets (`ss -xa`). */
 int cm_port_announce(struct cm_id *id);
 /* The name of the socket to which requests for a service are passed on. */
@@ -164,7 +168,7 @@ struct cm_id {
 	u32 backlog, pending;		/* listening */
 	struct cm_fd sign;		/* says that it is; see cm_port_announce() */
 	u8 tos, ack_timeout;
-	bool reuse, afonly;
+	bool reuse, afonly, ack_timeout_set;
 	/* of the connection */
 	u32 psn, peer_psn, peer_qpn;
 	u32 qp_num, qkey;
@@ -182,6 +186,7 @@ void cm_id_destroy_all(struct cm_chan *chan);
 int cm_id_bind(struct cm_id *id, const union cm_addr *addr);
 int cm_id_resolve(struct cm_id *id, const union cm_addr *src,
 		  const union cm_addr *dst);
+int cm_id_set_reuse(struct cm_id *id, bool reuse);
 int cm_id_listen(struct cm_id *id, int backlog);
 int cm_id_connect(struct cm_id *id, const struct rdma_ucm_conn_param *param);
 int cm_id_accept(struct cm_id *id, u64 uid,
