@@ -46,7 +46,7 @@ def _run(bench, path, port, command):
     if "connect" not in steps:
         raise proc.Failed("no figures: " + client.describe())
     return Result(value=steps["connect"] * 1000 / NUMBER, operations=NUMBER,
-                  detail={"milliseconds": steps})
+                  detail={f"{name.replace(' ', '_')}_ms": total for name, total in steps.items()})
 
 
 def _kernel(kind, devices, env):
