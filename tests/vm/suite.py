@@ -40,9 +40,7 @@ MACHINES = (
     Machine("up", ("uml",), ("*",), without=("*/duration*",)),
     Machine("debug", ("uml", "--variant", "debug", "--leaks"),
             (*QUICK, "verbs/*", "killed/*", "ibv_*", "kernel-as-*", "many/*", "rdmacm/50-sequential",
-             "rdmacm/30-pairs", "rdmacm/nobody-there"), slower=5,
-            # loads tcpzc twice: see docs/testing.md, "Traps"
-            without=("trouble/reload", "trouble/unload-in-use", "hostile/unload-rdma-cm")),
+             "rdmacm/30-pairs", "rdmacm/nobody-there"), slower=5),
     Machine("smp", ("uml", "--variant", "smp"), QUICK, slower=2, cpu=2),
     Machine("6.12", ("qemu", "--kernel", "6.12"), QUICK, slower=6, cpu=2,
             load="", without=("kernel-as-*", "netem/*", "ib_*_lat/*")),
