@@ -9,14 +9,16 @@ from .case import Case, Result
 UCX_CALIBRATE = {"tag_bw": 500, "tag_lat": 2000, "rate": 20000}
 
 
-def _iperf3(length):
+def iperf3(length, omit=0):
+    """omit: seconds at the beginning that do not count."""
     def run(bench, path):
         port = bench.port()
         server, client = proc.run_pair(
         path,
             bench.on(path, "server", "iperf3", "-s", "-1", "-p", str(port)),
             bench.on(path, "client", "iperf3", "-c", path.server, "-p", str(port),
-                     "-l", length, "-J", "-t", str(max(1, round(bench.seconds)))),
+                     "-l", length, "-J", "-O", str(omit), "-t",
+                     str(max(1, round(bench.seconds)))),
             port, bench.timeout)
         end = json.loads(client.text())["end"]["sum_received"]
         return Result(value=end["bits_per_second"] / 1e9, bytes=end["bytes"],
@@ -71,7 +73,7 @@ def _ucx(test, size, unit):
 
 def cases():
     return [
-        Case("iperf3_1m", "iperf3 -l 1M", "Gbit/s", _iperf3("1M"), "baseline"),
+        Case("iperf3_1m", "iperf3 -l 1M", "Gbit/s", iperf3("1M"), "baseline"),
         Case("ucx_tag_bw_1m", "UCX tcp tag_bw 1 MiB", "Gbit/s",
              _ucx("tag_bw", 1 << 20, "Gbit/s"), "baseline"),
         Case("ucx_tag_lat_8", "UCX tcp tag_lat 8 B", "us",
