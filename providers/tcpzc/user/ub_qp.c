@@ -339,7 +339,7 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 		return EINVAL;
 	ub_keep_attr(&qp->attr, attr, mask);
 	/* The engine knows the mask only. */
-	if (!attr->en_sqd_async_notify)
+	if ((mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) && !attr->en_sqd_async_notify)
 		mask &= ~IBV_QP_EN_SQD_ASYNC_NOTIFY;
 	ub_engine_attr(qp->ctx, attr, mask, &eng_attr);
 	eng_attr.state = to;
