@@ -416,6 +416,7 @@ static void drain_one(enum topo t, bool notify)
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_SQD, .en_sqd_async_notify = notify,
 	};
+	struct wr begun[5];
 	struct pair p;
 	int i;
 
@@ -424,9 +425,13 @@ static void drain_one(enum topo t, bool notify)
 	pair_open(&p, t, &o, NULL);
 	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 99, 0, 8, p.b, 0));
 	expect_send(p.a, 99, IBV_WC_SUCCESS);
-	/* Begun, and cannot end before the peer receives. */
+	/*
+	 * Begun, and cannot end before the peer receives. In one call: what is
+	 * posted after an RNR NAK waits, and would not have begun.
+	 */
 	for (i = 0; i < 5; i++)
-		post_send(p.a, wr_make(p.a, IBV_WR_SEND, i, 0, 8));
+		begun[i] = wr_make(p.a, IBV_WR_SEND, i, 0, 8);
+	post_send_list(p.a, begun, 5);
 	expect_no_wc(p.a, CQ_SEND, 20);
 	check_rc(end_modify(p.a, &attr, IBV_QP_STATE |
 			    IBV_QP_EN_SQD_ASYNC_NOTIFY), 0);
