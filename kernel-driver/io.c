@@ -528,11 +528,18 @@ void tcpzc_io_kick(struct tcpzc_qp *qp)
 		queue_work(system_bh_wq, &qp->bh_work);
 }
 
-void tcpzc_io_flush_acks(struct tcpzc_qp *qp)
+/*
+ * Programs post their last message and disconnect without waiting for it, and
+ * their peers hear of it by another way: an adapter would have sent it, and have
+ * acknowledged what has arrived. qp->mutex is held.
+ */
+void tcpzc_io_catch_up(struct tcpzc_qp *qp)
 {
 	spin_lock_bh(&qp->lock);
 	tz_qp_ack_now(&qp->eng);
 	spin_unlock_bh(&qp->lock);
+	if (tz_qp_is_ud(&qp->eng))
+		tcpzc_ud_run(qp);
 	tcpzc_io_run(qp);
 }
 

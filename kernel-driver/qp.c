@@ -533,8 +533,9 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 		mask &= ~IB_QP_EN_SQD_ASYNC_NOTIFY;
 	tcpzc_qp_engine_attr(attr, mask, &eng_attr);
 	eng_attr.state = to;
+	if (to != from && (to == TZ_ERR || to == TZ_RESET))
+		tcpzc_io_catch_up(qp);
 	if (to == TZ_RESET) {
-		tcpzc_io_flush_acks(qp);
 		tcpzc_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
@@ -647,7 +648,7 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 	tcpzc_qp_unlink_srq(qp);
 
 	mutex_lock(&qp->mutex);
-	tcpzc_io_flush_acks(qp);
+	tcpzc_io_catch_up(qp);
 	tcpzc_conn_close(qp);
 	mutex_unlock(&qp->mutex);
 	tcpzc_io_exit(qp);

@@ -511,8 +511,12 @@ void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu);
 void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to);
 /* No pass uses the sockets any more; returns where the connection stood. */
 enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp);
-/* Send what acknowledgements are owed, if the socket takes them. */
-void tcpzc_io_flush_acks(struct tcpzc_qp *qp);
+/*
+ * Before the QP leaves its state for ERR, RESET or nowhere: send what is posted
+ * and what acknowledgements are owed, as far as the socket takes it. May sleep;
+ * qp->mutex is held.
+ */
+void tcpzc_io_catch_up(struct tcpzc_qp *qp);
 /* Doorbells: ib_device_ops.post_send, .post_recv, .post_srq_recv. */
 int tcpzc_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 		    const struct ib_send_wr **bad_wr);
@@ -616,7 +620,8 @@ int tcpzc_ud_init(struct tcpzc_qp *qp, u32 type);
 /* Nothing is being sent any more when this returns. */
 void tcpzc_ud_stop(struct tcpzc_qp *qp);
 void tcpzc_ud_exit(struct tcpzc_qp *qp);
-/* Send what is posted. May sleep. */
+/* Send what is posted. May sleep; the first with qp->mutex held. */
+void tcpzc_ud_run(struct tcpzc_qp *qp);
 void tcpzc_ud_send(struct tcpzc_qp *qp);
 
 /* ---- kverbs.c ----------------------------------------------------------- */

@@ -293,16 +293,23 @@ static bool tcpzc_ud_send_one(struct tcpzc_qp *qp)
 	return true;
 }
 
-void tcpzc_ud_send(struct tcpzc_qp *qp)
+/* qp->mutex is held. */
+void tcpzc_ud_run(struct tcpzc_qp *qp)
 {
 	int i;
 
-	mutex_lock(&qp->mutex);
+	lockdep_assert_held(&qp->mutex);
 	for (i = 0; i < TCPZC_UD_BUDGET && tcpzc_ud_send_one(qp); i++)
 		;
-	mutex_unlock(&qp->mutex);
 	if (i == TCPZC_UD_BUDGET && !READ_ONCE(qp->dead))
 		queue_work(tcpzc_wq, &qp->ud_work);
+}
+
+void tcpzc_ud_send(struct tcpzc_qp *qp)
+{
+	mutex_lock(&qp->mutex);
+	tcpzc_ud_run(qp);
+	mutex_unlock(&qp->mutex);
 }
 
 static void tcpzc_ud_work(struct work_struct *work)

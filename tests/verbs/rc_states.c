@@ -756,6 +756,62 @@ static void one_sided_reset(void)
 	pair_close(&p);
 }
 
+/*
+ * Programs post their last messages and disconnect: what was posted before the
+ * change of state has happened, and what has arrived is acknowledged.
+ */
+static void last_words_one(enum topo t, enum waiting waiting, bool destroy)
+{
+	struct opts o = base;
+	struct ibv_wc wc;
+	struct pair p;
+	int round, i;
+
+	test_context("%s, waiting %d, destroy %d", topo_name(t), waiting, destroy);
+	o.waiting = waiting;
+	for (round = 0; round < 5; round++) {
+		pair_open(&p, t, &o, NULL);
+		for (i = 0; i < 20; i++)
+			post_recv(p.b, i, 64 * i, 64);
+		post_recv(p.a, 99, 4096, 64);
+		/* Messages that do not wait for each other: posts are held back. */
+		for (i = 0; i < 10; i++)
+			post_send(p.a, wr_make(p.a, IBV_WR_SEND, i, 0, 64));
+		for (i = 0; i < 10; i++)
+			expect_send(p.a, i, IBV_WC_SUCCESS);
+		post_send(p.b, wr_make(p.b, IBV_WR_SEND, 99, 4096, 64));
+		expect_recv(p.a, 99, IBV_WC_SUCCESS);
+		for (i = 10; i < 20; i++)
+			post_send(p.a, wr_make(p.a, IBV_WR_SEND, i, 0, 64));
+		if (destroy)
+			end_free(p.a);
+		else
+			end_state(p.a, IBV_QPS_ERR);
+		for (i = 0; i < 20; i++)
+			expect_recv(p.b, i, IBV_WC_SUCCESS);
+		expect_send(p.b, 99, IBV_WC_SUCCESS);
+		if (destroy) {
+			end_free(p.b);
+			continue;
+		}
+		for (i = 10; i < 20; i++) {
+			wait_wc(p.a, CQ_SEND, &wc);
+			check_eq(wc.wr_id, i);
+			check(wc.status == IBV_WC_SUCCESS ||
+			      wc.status == IBV_WC_WR_FLUSH_ERR);
+		}
+		pair_close(&p);
+	}
+}
+
+static void last_words(void)
+{
+	last_words_one(TOPO_CONTEXT, WAIT_BUSY, false);
+	last_words_one(TOPO_CONTEXTS, WAIT_BUSY, true);
+	last_words_one(TOPO_PROCESSES, WAIT_EVENT, false);
+	last_words_one(TOPO_PROCESSES, WAIT_BUSY, true);
+}
+
 static const struct test_case cases[] = {
 	CASE(transitions),
 	CASE(required_attrs),
@@ -774,6 +830,7 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(reuse, 60),
 	CASE(reuse_partners),
 	CASE(one_sided_reset),
+	CASE(last_words),
 	CASES_END
 };
 
