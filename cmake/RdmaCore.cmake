@@ -102,10 +102,10 @@ endif()
 # Compiling from the real path keeps edit-and-rebuild incremental.
 file(CREATE_LINK "${PROJECT_SOURCE_DIR}/providers/tcpzc"
   "${TCPZC_RDMA_CORE_SOURCE}/providers/tcpzc" SYMBOLIC)
-# The second change gives the private libibverbs a configuration directory of
-# its own: what /etc/libibverbs.d names belongs to the system's release.
-# (tcpzc-run names the provider by path; its preload library serves this
-# directory, empty.)
+# The second change gives the private libibverbs another configuration directory:
+# what /etc/libibverbs.d names belongs to the system's release, and the provider is
+# named by path (IBV_DRIVERS). libibverbs complains if there is none, so it is one
+# that is always there, has only directories, and only the kernel adds to.
 set(ENTER "add_subdirectory(providers/siw)")
 set(CONFIGURE "configure_file(\"\${BUILDLIB}/config.h.in\"")
 if(NOT TOP MATCHES "providers/tcpzc")
@@ -118,7 +118,7 @@ if(NOT TOP MATCHES "providers/tcpzc")
   string(REPLACE "${ENTER}" "${ENTER}\nadd_subdirectory(providers/tcpzc)"
     TOP "${TOP}")
   string(REPLACE "${CONFIGURE}"
-    "set(CONFIG_DIR \"/dev/infiniband/tcpzc/libibverbs.d\")\n${CONFIGURE}"
+    "set(CONFIG_DIR \"/proc/fs\")\n${CONFIGURE}"
     TOP "${TOP}")
   file(WRITE "${TCPZC_RDMA_CORE_SOURCE}/CMakeLists.txt" "${TOP}")
 endif()

@@ -366,9 +366,6 @@ int tz_tree_fill(const struct tz_dir *dir, const struct tz_netdev *const *devs,
 	enter(&w, "class/infiniband/");
 	enter(&w, "dev/");
 	enter(&w, "dev/infiniband/");
-	/* The private libibverbs' configuration directory, see RdmaCore.cmake */
-	enter(&w, "dev/infiniband/tcpzc/");
-	enter(&w, "dev/infiniband/tcpzc/libibverbs.d/");
 	for (i = 0; i < num; i++)
 		put_device(&w, devs[i], i);
 	put_verbs_class(&w, devs, num);
