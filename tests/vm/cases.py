@@ -75,8 +75,8 @@ def shared():
 
 
 # Of rdma_cm's cases those that are about processes that share a port are user mode's.
-CM_CASES = ("1000-sequential", "50-sequential", "30-pairs", "nobody-there", "port-in-use",
-            "no-multicast", "libfabric-msg")
+CM_CASES = ("1000-sequential", "50-sequential", "200-concurrent", "30-pairs", "nobody-there",
+            "port-in-use", "no-multicast", "rcopy", "libfabric-msg")
 
 
 def own_address(ctx):
