@@ -98,6 +98,7 @@ class Path:
     def __init__(self, name):
         self.name = name
         self.cut = False            # a test has removed an interface or a side
+        self.lossy = False          # packets get lost
         self.spaces = {}
         try:
             if name.startswith("veth"):
@@ -149,6 +150,7 @@ class Path:
 
     def impair(self, *words):
         """What tc's netem does to packets, each way: "loss", "1%", "delay", "20ms"."""
+        self.lossy = self.lossy or "loss" in words
         for side, space in self.spaces.items():
             space.call("tc", "qdisc", "replace", "dev", self.netdev[side], "root", "netem",
                        *(words or ("limit", "1000")))
@@ -178,7 +180,7 @@ class Path:
         self.spaces = {}
 
 
-ESTABLISHED, LISTEN, TIME_WAIT = 0x01, 0x0A, 0x06
+ESTABLISHED, FIN_WAIT2, TIME_WAIT, LISTEN = 0x01, 0x05, 0x06, 0x0A
 
 
 def tcp_sockets(space):
