@@ -118,7 +118,7 @@ def stopped(ctx, bed_class, client_bed_class=None):
     """The server stands still for longer than a queue pair's time, and goes on."""
     path = ctx.path("veth")
     pair = Pair(ctx, bed_class(ctx), path, "ib_send_bw",
-                ("-d", "tcpzc0", "-F", "-N", "-n", "20000"), limit=60,
+                ("-d", "tcpzc0", "-F", "-N", "-n", "20000"), limit=ctx.test.limit - 20,
                 client_bed=client_bed_class and client_bed_class(ctx))
     time.sleep(1)
     pid = pair.server.find("ib_send_bw")

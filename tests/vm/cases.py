@@ -71,7 +71,7 @@ def shared():
         yield case(f"killed/{name}", lambda ctx, each=each:
                    crash.run(ctx, Kernel, *each[:4], False, 3), 90)
     for name, run in crash.SILENCE.items():
-        yield case(f"killed/{name}", lambda ctx, run=run: run(ctx, Kernel), 90)
+        yield case(f"killed/{name}", lambda ctx, run=run: run(ctx, Kernel), LONG)
 
 
 # Of rdma_cm's cases those that are about processes that share a port are user mode's.
@@ -141,7 +141,7 @@ def mixed():
                            lambda ctx, each=each, beds=beds: rdmacm.run(ctx, each, *beds),
                            each.limit + 40)
     # Who executes requests stands still: in user mode that is the program.
-    yield case("kernel-as-client/stopped", lambda ctx: crash.stopped(ctx, Bed, Kernel), 90)
+    yield case("kernel-as-client/stopped", lambda ctx: crash.stopped(ctx, Bed, Kernel), LONG)
 
 
 def with_netem():
