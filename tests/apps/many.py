@@ -17,7 +17,8 @@ MIXED = (
 def run(ctx, bed_class, path_name, programs):
     path = ctx.path(path_name)
     bed = bed_class(ctx)
-    pairs = [Pair(ctx, bed, path, program, args, port=PORT + i, limit=60)
+    pairs = [Pair(ctx, bed, path, program, args, port=PORT + i,
+                  limit=ctx.test.limit - 20)
              for i, (program, args) in enumerate(programs)]
     for pair in pairs:
         pair.finish()

@@ -66,7 +66,7 @@ def shared():
     for name, each in data.CASES.items():
         yield case(f"data/{name}", lambda ctx, each=each: data.run(ctx, Kernel, *each))
     for name, each in many.CASES.items():
-        yield case(f"many/{name}", lambda ctx, each=each: many.run(ctx, Kernel, *each), 90)
+        yield case(f"many/{name}", lambda ctx, each=each: many.run(ctx, Kernel, *each), LONG)
     for name, each in crash.cases():
         yield case(f"killed/{name}", lambda ctx, each=each:
                    crash.run(ctx, Kernel, *each[:4], False, 3), 90)
