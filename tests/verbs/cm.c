@@ -660,7 +660,8 @@ static pid_t child(void (*fn)(void))
 	pid = fork();
 	check(pid >= 0);
 	if (!pid) {
-		fn();
+		if (fn)
+			fn();
 		pause();
 	}
 	return pid;
@@ -745,6 +746,42 @@ static void server_killed(void)
 		expect_cm(&cli, RDMA_CM_EVENT_DISCONNECTED, 0);
 	}
 	side_close(&cli);
+}
+
+static int told[2];
+
+/* Here first, so in user mode it has the port; its own child keeps all it has open. */
+static void child_owns(void)
+{
+	pid_t pid = 0;
+
+	side_open(&srv, RDMA_PS_TCP);
+	listen_at(&srv, AF_INET, 8);
+	check_eq(write(said[1], &pid, sizeof(pid)), sizeof(pid));
+	check_eq(read(told[0], &pid, sizeof(pid)), sizeof(pid));
+	pid = child(NULL);
+	check_eq(write(said[1], &pid, sizeof(pid)), sizeof(pid));
+}
+
+/* Who has forked is killed: it must not live on in its child for the others. */
+static void killed_parent(void)
+{
+	struct rdma_cm_id *id;
+	pid_t pid, orphan;
+
+	check_rc(pipe(said), 0);
+	check_rc(pipe(told), 0);
+	pid = child(child_owns);
+	check_eq(read(said[0], &orphan, sizeof(orphan)), sizeof(orphan));
+	begin();
+	check_eq(write(told[1], &orphan, sizeof(orphan)), sizeof(orphan));
+	check_eq(read(said[0], &orphan, sizeof(orphan)), sizeof(orphan));
+	end_child(pid);
+	id = connect_both();
+	disconnect(&srv, id, &cli, cli.id);
+	check_rc(rdma_destroy_id(id), 0);
+	end();
+	check_rc(kill(orphan, SIGKILL), 0);
 }
 
 static atomic_bool came_back;
@@ -922,6 +959,7 @@ static const struct test_case cases[] = {
 	CASE(no_rtu),
 	CASE(client_killed),
 	CASE(server_killed),
+	CASE(killed_parent),
 	CASE(closed_channel),
 	CASE_LIMIT(cycles, 120),
 	CASE(endpoints),

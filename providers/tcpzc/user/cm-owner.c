@@ -23,7 +23,14 @@
 #define CM_SLOW_RETRY_NS (1000 * 1000000ull)
 #define CM_LONELY_TRIES	100
 
+/* Another process's connection to this one, the owner. */
+struct cm_link {
+	struct cm_fd far;		/* first */
+	LIST_ENTRY(cm_link) node;
+};
+
 static struct {
+	LIST_HEAD(, cm_link) links;
 	u32 lonely;			/* tries without an owner */
 	struct cm_fd port;		/* the well-known one; only the owner reads */
 	struct cm_fd link;		/* the owner's listener; else to the owner */
@@ -37,12 +44,18 @@ static socklen_t cm_owner_name(struct sockaddr_storage *ss)
 
 /* ---- the owner ---------------------------------------------------------- */
 
+static void cm_link_close(struct cm_link *link)
+{
+	LIST_REMOVE(link, node);
+	cm_net_close(&link->far);
+	free(link);
+}
+
 /* The others' connections carry nothing from them; they only end. */
 static void cm_link_ended(struct cm_fd *fd, u32 events)
 {
 	(void)events;
-	cm_net_close(fd);
-	free(fd);
+	cm_link_close((struct cm_link *)fd);
 }
 
 union cm_rights {
@@ -72,7 +85,7 @@ static bool cm_link_give(int to, int fd)
 static void cm_link_accept(struct cm_fd *fd, u32 events)
 {
 	int got = accept4(fd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct cm_fd *link;
+	struct cm_link *link;
 
 	(void)events;
 	if (got < 0)
@@ -82,11 +95,12 @@ static void cm_link_accept(struct cm_fd *fd, u32 events)
 		close(got);
 		return;
 	}
-	link->fd = got;
-	link->ready = cm_link_ended;
+	link->far.fd = got;
+	link->far.ready = cm_link_ended;
+	LIST_INSERT_HEAD(&own.links, link, node);
 	if (!cm_link_give(got, own.port.fd) ||
-	    !cm_net_watch(link, EPOLLRDHUP))
-		cm_link_ended(link, 0);
+	    !cm_net_watch(&link->far, EPOLLRDHUP))
+		cm_link_close(link);
 }
 
 /* Take the owner's name; false if somebody has it. */
@@ -228,10 +242,18 @@ void cm_owner_timer(u64 now)
 		cm_owner_elect();
 }
 
+/*
+ * Nothing may stay open in a child, either: the others take it for the owner as
+ * long as their connections stand.
+ */
 void cm_owner_stop(void)
 {
+	struct cm_link *link;
+
 	cm_net_close(&own.port);
 	cm_net_close(&own.link);
+	while ((link = LIST_FIRST(&own.links)))
+		cm_link_close(link);
 	own.lonely = 0;
 	own.retry_at = 0;
 }
