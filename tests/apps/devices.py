@@ -84,5 +84,38 @@ def ibv_asyncwatch(ctx, bed_class):
     expect(not bad, bad, process)
 
 
-CASES = {"ibv_devices": ibv_devices, "ibv_devinfo": ibv_devinfo,
+def await_text(process, text, after=0):
+    """Where the output says that, from a position on; returns where it ends."""
+    deadline = time.monotonic() + 10
+    while (at := process.text().find(text, after)) < 0:
+        expect(process.poll() is None and time.monotonic() < deadline,
+               f"no {text} after position {after}", process)
+        time.sleep(0.02)
+    return at + len(text)
+
+
+def port_events(ctx, bed_class):
+    """What becomes of the interface is told, in its order."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    bed.prepare(path)
+    process = ctx.start(bed.command(path, "server", "stdbuf",
+                                    ["-oL", "ibv_asyncwatch", "-d", "tcpzc0"]))
+    at = await_text(process, "async event FD")
+    steps = [(side, state, event) for side in ("server", "client")
+             for state, event in (("down", "PORT_ERR"), ("up", "PORT_ACTIVE"))]
+    for side, state, event in steps:
+        path.spaces[side].call("ip", "link", "set", path.netdev[side], state)
+        at = await_text(process, event, at)
+    path.cut = True
+    path.spaces["server"].call("ip", "link", "delete", path.netdev["server"])
+    await_text(process, "DEVICE_FATAL", at)
+    found = re.findall(r"IBV_EVENT_(\w+)", process.text())
+    wanted = [event for _, _, event in steps] + ["PORT_ERR", "DEVICE_FATAL"]
+    expect(found == wanted, f"expected {wanted}, got {found}", process)
+    process.signal_group(signal.SIGTERM)
+    expect(process.wait(5), "does not end on SIGTERM", process)
+
+
+CASES = {"ibv_devices": ibv_devices, "port-events": port_events, "ibv_devinfo": ibv_devinfo,
          "netdev-order": netdev_order, "ibv_asyncwatch": ibv_asyncwatch}

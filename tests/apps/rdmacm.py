@@ -338,6 +338,23 @@ def in_use(ctx, bed_class):
     end(server)
 
 
+def removed(ctx, bed_class):
+    """The interface goes: a server that is bound to it is told, and one at all is not."""
+    path, bed = opened(ctx, bed_class)
+    bound = ctx.start(bed.command(path, "server", "rping",
+                                  ["-s", "-a", path.ipv4["server"], "-p", PORT]), 60,
+                      name="bound")
+    await_listening(bed, path, bound, TCP, PORT)
+    anywhere = serve(ctx, bed, path, PORT + 1, name="anywhere")
+    path.cut = True
+    path.spaces["server"].call("ip", "link", "delete", path.netdev["server"])
+    expect(bound.wait(15), "it has not noticed", bound)
+    expect("device removal" in bound.output(), "it was told something else", bound)
+    expect(anywhere.poll() is None and "device removal" not in anywhere.output(),
+           "the one that listens anywhere is concerned", anywhere)
+    end(anywhere)
+
+
 def multicast(ctx, bed_class):
     """There is none, and mckey says so."""
     path, bed = opened(ctx, bed_class)
@@ -400,6 +417,7 @@ CASES = {
     "owner-killed-unread": (unread, 120),
     "nobody-there": (nobody, 60),
     "port-in-use": (in_use, 60),
+    "device-removed": (removed, 60),
     "no-multicast": (multicast, 60),
     "rcopy": (copy, 90),
     "libfabric-msg": (libfabric, 90),

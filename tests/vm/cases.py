@@ -76,7 +76,7 @@ def shared():
 
 # Of rdma_cm's cases those that are about processes that share a port are user mode's.
 CM_CASES = ("1000-sequential", "50-sequential", "200-concurrent", "30-pairs", "nobody-there",
-            "port-in-use", "no-multicast", "rcopy", "libfabric-msg")
+            "port-in-use", "device-removed", "no-multicast", "rcopy", "libfabric-msg")
 
 
 def own_address(ctx):

@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cm.h"
+#include "links.h"
 #include "port.h"
 
 u16 cm_well_known_port = TZ_WELL_KNOWN_PORT;
@@ -153,7 +155,8 @@ const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index)
 		return NULL;
 	for (i = 0; i < cm_num_devs; i++) {
 		for (j = 0; j < TCPZC_GID_TABLE_LEN; j++) {
-			if (memcmp(cm_devs[i].gids[j], gid, 16) != 0)
+			if (cm_devs[i].gone ||
+			    memcmp(cm_devs[i].gids[j], gid, 16) != 0)
 				continue;
 			*index = j;
 			return &cm_devs[i];
@@ -173,6 +176,50 @@ bool cm_dev_each_gid(bool (*fn)(const u8 gid[16], void *arg), void *arg)
 			    fn(cm_devs[i].gids[j], arg))
 				return true;
 	return false;
+}
+
+/* ---- devices that go ---------------------------------------------------- */
+
+static struct cm_fd cm_links = { .fd = -1 };
+
+static void cm_dev_changed(void *arg, const struct tz_link *link)
+{
+	struct cm_dev *d;
+	bool gone;
+	u32 i;
+
+	(void)arg;
+	for (i = 0; i < cm_num_devs; i++) {
+		d = &cm_devs[i];
+		if (d->gone || (link->ifindex && link->ifindex != d->ifindex))
+			continue;
+		gone = link->ifindex ? link->gone :
+				       if_nametoindex(d->netdev) != d->ifindex;
+		if (!gone)
+			continue;
+		d->gone = true;
+		cm_id_dev_gone(d);
+	}
+}
+
+static void cm_dev_ready(struct cm_fd *fd, u32 events)
+{
+	(void)events;
+	tz_links_read(fd->fd, cm_dev_changed, NULL);
+}
+
+/* Where the kernel does not tell (a sandbox without rtnetlink), devices stay. */
+void cm_dev_watch(void)
+{
+	cm_links.fd = tz_links_open();
+	cm_links.ready = cm_dev_ready;
+	if (cm_links.fd >= 0 && !cm_net_watch(&cm_links, EPOLLIN))
+		cm_dev_unwatch();
+}
+
+void cm_dev_unwatch(void)
+{
+	cm_net_close(&cm_links);
 }
 
 /* ---- addresses ---------------------------------------------------------- */

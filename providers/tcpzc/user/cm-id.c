@@ -254,6 +254,26 @@ void cm_id_destroy_all(struct cm_chan *chan)
 	}
 }
 
+/*
+ * The connection can still say goodbye, if there is another way; the program
+ * hears of nothing but this (one whose request it has not accepted yet: of the
+ * request, which it then cannot accept).
+ */
+void cm_id_dev_gone(const struct cm_dev *dev)
+{
+	struct cm_id *id;
+
+	LIST_FOREACH(id, &cm_live, node) {
+		if (id->dev != dev || id->state == CM_ID_GONE)
+			continue;
+		id->state = CM_ID_GONE;
+		if (id->cx)
+			cm_cx_orphan(id->cx);
+		if (id->uid)
+			cm_event_add(id, CM_EVENT_DEVICE_REMOVAL, 0);
+	}
+}
+
 /* ---- addresses ---------------------------------------------------------- */
 
 static void cm_id_use_dev(struct cm_id *id, const struct cm_dev *dev, u8 index)

@@ -620,6 +620,7 @@ static int cm_start_thread(void)
 static void cm_net_stop(void)
 {
 	cm_owner_stop();
+	cm_dev_unwatch();
 	cm_net_close(&net.udp);
 	cm_net_close(&net.own);
 	cm_net_close(&net.wake);
@@ -645,6 +646,7 @@ int cm_net_start(void)
 		err = errno ? errno : EIO;
 		goto err_close;
 	}
+	cm_dev_watch();
 	cm_owner_elect();
 	err = cm_start_thread();
 	if (err)

@@ -42,6 +42,7 @@ enum cm_user_event {
 	CM_EVENT_REJECTED		= 8,
 	CM_EVENT_ESTABLISHED		= 9,
 	CM_EVENT_DISCONNECTED		= 10,
+	CM_EVENT_DEVICE_REMOVAL		= 11,
 	CM_EVENT_TIMEWAIT_EXIT		= 15,
 };
 
@@ -58,6 +59,7 @@ struct cm_dev {
 	u32 ifindex;
 	u64 guid;
 	u8 mtu;				/* enum ibv_mtu */
+	bool gone;			/* its interface is */
 	u8 gids[TCPZC_GID_TABLE_LEN][16];
 };
 
@@ -71,10 +73,13 @@ union cm_addr {
 extern u16 cm_well_known_port;
 /* Read the tree, and that; 0 or a positive errno. */
 int cm_dev_load(void);
-/* The device that has this GID, and its index. */
+/* The device that has this GID, and its index; not one that is gone. */
 const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index);
 /* Call @fn for each GID of each device until it returns true. */
 bool cm_dev_each_gid(bool (*fn)(const u8 gid[16], void *arg), void *arg);
+/* Notice from now on if an interface goes; and no more. */
+void cm_dev_watch(void);
+void cm_dev_unwatch(void);
 
 bool cm_addr_ok(const union cm_addr *a);
 bool cm_addr_any(const union cm_addr *a);
@@ -146,7 +151,8 @@ struct cm_cx {
 
 enum cm_id_state {
 	CM_ID_IDLE, CM_ID_BOUND, CM_ID_ADDR, CM_ID_ROUTE, CM_ID_CONNECT,
-	CM_ID_LISTEN, CM_ID_GONE,
+	CM_ID_LISTEN,
+	CM_ID_GONE,			/* or its device is */
 };
 
 struct cm_id {
@@ -203,6 +209,8 @@ u64 cm_cx_deadline(void);
 void cm_cx_timers(u64 now);
 /* A REQ or SIDR_REQ; false if nobody here serves it. */
 bool cm_id_incoming(const struct cm_msg *req, const struct tz_ud_path *path);
+/* @dev is gone: its ids say so, and can only be destroyed. */
+void cm_id_dev_gone(const struct cm_dev *dev);
 /* Say goodbye for connections that the process leaves behind. */
 void cm_id_farewell(void);
 /* Is there one whose peer may not have heard it yet? */

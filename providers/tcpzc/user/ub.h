@@ -254,6 +254,7 @@ struct ub_context {
 	struct tcpzc_context base;	/* first */
 	struct list_node all_node;
 	struct ub_settings set;
+	const char *netdev;		/* the device's; set before base.dev is */
 	u32 ifindex;
 	u64 node_guid;
 	union ibv_gid gids[TCPZC_GID_TABLE_LEN];
@@ -290,6 +291,9 @@ struct ub_context {
 	_Atomic u64 wake_at;		/* earliest deadline the thread knows of */
 	atomic_bool rescan;		/* it is to look at all of them again */
 	atomic_uint num_polled;
+	int links_fd;			/* see ub_links.c, or -1 */
+	struct ub_fd links_ufd;
+	bool port_up, gone;		/* as events have said */
 	u32 fork_gen;			/* of the process that opened it */
 };
 
@@ -329,6 +333,8 @@ int ub_query_device(struct tcpzc_context *ctx, struct ibv_device_attr_ex *attr,
 		    size_t attr_size);
 int ub_query_port(struct tcpzc_context *ctx, uint8_t port,
 		  struct ibv_port_attr *attr);
+/* Is the network interface up, and has a carrier? */
+bool ub_port_up(const struct ub_context *ctx);
 /* The port's active MTU. */
 u32 ub_mtu_bytes(struct ub_context *ctx);
 struct tcpzc_pd *ub_alloc_pd(struct tcpzc_context *ctx);
@@ -484,6 +490,13 @@ bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now);
 /* Move the pipe's content to the socket. */
 enum ub_io ub_splice_flush(struct ub_conn *c);
 void ub_splice_close(struct ub_conn *c);
+
+/* ---- ub_links.c --------------------------------------------------------- */
+
+/* From now on events say what becomes of the network interface. */
+void ub_links_start(struct ub_context *ctx);
+/* When the progress thread has ended. */
+void ub_links_stop(struct ub_context *ctx);
 
 /* ---- ub_farewell.c ------------------------------------------------------ */
 

@@ -159,6 +159,7 @@ static u64 ub_read_guid(const char *ibdev_path)
 
 static void ub_context_init(struct ub_context *ctx, struct tcpzc_device *dev)
 {
+	ctx->netdev = dev->netdev;
 	ctx->ifindex = if_nametoindex(dev->netdev);
 	ctx->node_guid = ub_read_guid(dev->ibdev_path);
 	ub_read_gids(ctx, dev->ibdev_path);
@@ -198,6 +199,7 @@ struct tcpzc_context *ub_open(struct tcpzc_device *dev, int cmd_fd)
 	err = ub_progress_start(ctx);
 	if (err)
 		goto err_event;
+	ub_links_start(ctx);
 	pthread_mutex_lock(&ub_all_lock);
 	list_add_tail(&ub_all, &ctx->all_node);
 	pthread_mutex_unlock(&ub_all_lock);
@@ -239,6 +241,7 @@ void ub_close(struct tcpzc_context *base)
 	list_del(&ctx->all_node);
 	pthread_mutex_unlock(&ub_all_lock);
 	ub_progress_stop(ctx);
+	ub_links_stop(ctx);
 	if (!ub_forked(ctx))
 		ub_drop_qps(ctx);
 	ub_listen_close_all(ctx);
@@ -325,6 +328,15 @@ static void ub_netdev_state(const char *name, bool *up, int *mtu)
 	if (!ioctl(fd, SIOCGIFMTU, &ifr))
 		*mtu = ifr.ifr_mtu;
 	close(fd);
+}
+
+bool ub_port_up(const struct ub_context *ctx)
+{
+	bool up;
+	int mtu;
+
+	ub_netdev_state(ctx->netdev, &up, &mtu);
+	return up;
 }
 
 u32 ub_mtu_bytes(struct ub_context *ctx)
