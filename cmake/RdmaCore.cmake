@@ -108,7 +108,13 @@ file(CREATE_LINK "${PROJECT_SOURCE_DIR}/providers/tcpzc"
 # that is always there, has only directories, and only the kernel adds to.
 set(ENTER "add_subdirectory(providers/siw)")
 set(CONFIGURE "configure_file(\"\${BUILDLIB}/config.h.in\"")
-if(NOT TOP MATCHES "providers/tcpzc")
+set(CONFIG "set(CONFIG_DIR \"/proc/fs\")\n")
+string(FIND "${TOP}" "${CONFIG}${CONFIGURE}" DONE)
+if(DONE LESS 0)
+  # What an earlier release of tcpzc has left in this tree
+  string(REPLACE "add_subdirectory(providers/tcpzc)\n" "" TOP "${TOP}")
+  string(REPLACE "set(CONFIG_DIR \"/dev/infiniband/tcpzc/libibverbs.d\")\n" ""
+    TOP "${TOP}")
   string(FIND "${TOP}" "${ENTER}" AT1)
   string(FIND "${TOP}" "${CONFIGURE}" AT2)
   if(AT1 LESS 0 OR AT2 LESS 0)
@@ -117,9 +123,7 @@ if(NOT TOP MATCHES "providers/tcpzc")
   endif()
   string(REPLACE "${ENTER}" "${ENTER}\nadd_subdirectory(providers/tcpzc)"
     TOP "${TOP}")
-  string(REPLACE "${CONFIGURE}"
-    "set(CONFIG_DIR \"/proc/fs\")\n${CONFIGURE}"
-    TOP "${TOP}")
+  string(REPLACE "${CONFIGURE}" "${CONFIG}${CONFIGURE}" TOP "${TOP}")
   file(WRITE "${TCPZC_RDMA_CORE_SOURCE}/CMakeLists.txt" "${TOP}")
 endif()
 
