@@ -155,6 +155,14 @@ class Path:
             space.call("tc", "qdisc", "replace", "dev", self.netdev[side], "root", "netem",
                        *(words or ("limit", "1000")))
 
+    def introduce(self):
+        """The sides know each other's link addresses; nobody asks for them."""
+        for side, space in self.spaces.items():
+            other = "client" if side == "server" else "server"
+            mac = self.spaces[other].call("cat", f"/sys/class/net/{self.netdev[other]}/address")
+            space.call("ip", "neighbour", "replace", self.ipv4[other], "lladdr", mac.strip(),
+                       "dev", self.netdev[side], "nud", "permanent")
+
     def unplug(self, side):
         """From now on nothing comes or goes."""
         self.cut = True

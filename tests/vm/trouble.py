@@ -37,6 +37,8 @@ def pingpong(ctx, case, words):
 def connections(ctx, bed_class, words):
     """Five clients of one server, one after the other, connect and are served."""
     path, bed = rdmacm.opened(ctx, bed_class)
+    # rping gives address resolution two seconds, in which ARP asks twice.
+    path.introduce()
     path.impair(*words)
     server = rdmacm.serve(ctx, bed, path)
     for i in range(5):
