@@ -123,8 +123,15 @@ def death(ctx, machine):
     expect(process.status == 125, "not taken for the end of the machine", process)
 
 
+def processors(ctx):
+    """What runs "on four processors" has them."""
+    process = start(ctx, BUILDS["vm-smp"], 60, "nproc")
+    expect(process.text().strip() == "4", "not four processors", process)
+
+
 def script_tests():
     up = BUILDS["vm-up"]
+    yield Test("vm/script/processors", processors, limit=200, build="vm-smp")
     for run_one in (status, complaint, time_limit, death):
         yield Test(f"vm/script/{run_one.__name__}", lambda ctx, run_one=run_one: run_one(ctx, up),
                    limit=200, build="vm-up")

@@ -20,6 +20,8 @@ TRIES = 3           # where perftest cannot measure its clock
 NO_CLOCK = ("Correlation coefficient r^2", "Can't produce a report")
 # Our provider's; the others' come with the distribution's libibverbs.
 OURS = {name: os.environ.pop(name, "") for name in ("LD_LIBRARY_PATH", "IBV_DRIVERS")}
+# Two programs that poll need a processor each.
+MANY = os.cpu_count() > 1
 # siw's queue pairs are connected by rdma_cm only.
 EXTRA = {"tcpzc": (), "siw": ("-R",), "rxe": ()}
 
@@ -117,11 +119,11 @@ def _bandwidth(kind, program, size, unit="Gbit/s", qps=1, extra=()):
     return run
 
 
-def _latency(kind, program, size):
+def _latency(kind, program, size, how=("-e",)):
     def run(bench, path):
         count = max(500, int(bench.seconds * 1e4))
         found, _ = once(bench, path, kind, program,
-                        ("-s", str(size), "-n", str(count), "-e"))
+                        ("-s", str(size), "-n", str(count), *how))
         return Result(value=found[4], operations=count,
                       detail={"average_us": found[5], "p99_us": found[7]})
     return run
@@ -192,6 +194,9 @@ def cases():
         if kind != "rxe":  # whose run does not end here
             found.append(make(f"{name}send_lat_8", f"{title}ib_send_lat 8 B, events",
                               _latency(kind or "tcpzc", "ib_send_lat", 8), "us"))
+        if kind != "rxe" and MANY:
+            found.append(make(f"{name}send_lat_8_polled", f"{title}ib_send_lat 8 B, polled",
+                              _latency(kind or "tcpzc", "ib_send_lat", 8, ()), "us"))
         found.append(make(f"{name}rate_64", f"{title}ib_write_bw 64 B, rate",
                           _bandwidth(kind or "tcpzc", "ib_write_bw", 64, "Mmsg/s"), "Mmsg/s"))
     return found + connections.cases(Devices, OURS)
@@ -228,6 +233,8 @@ def targets(mtu):
             Target("ib_read_bw 1 MiB / ib_write_bw", "read_bw_1m", "write_bw_1m", 0.85),
             Target("ib_send_lat 8 B / siw, events", "send_lat_8", "siw_send_lat_8", 0.8,
                    at_least=False),
+            *((Target("ib_send_lat 8 B / siw, polled", "send_lat_8_polled",
+                      "siw_send_lat_8_polled", 0.8, at_least=False),) if MANY else ()),
             Target("64-byte write rate / siw", "rate_64", "siw_rate_64", 10),
             Target("system calls per 64-byte write, depth 128", "syscalls:write_64", "", 0.1,
                    at_least=False),
