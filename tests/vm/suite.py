@@ -131,7 +131,7 @@ def processors(ctx):
 
 def script_tests():
     up = BUILDS["vm-up"]
-    yield Test("vm/script/processors", processors, limit=200, build="vm-smp")
+    yield Test("vm/smp/processors", processors, limit=200, build="vm-smp")
     for run_one in (status, complaint, time_limit, death):
         yield Test(f"vm/script/{run_one.__name__}", lambda ctx, run_one=run_one: run_one(ctx, up),
                    limit=200, build="vm-up")
