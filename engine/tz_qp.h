@@ -120,6 +120,13 @@ enum tz_event {
 	TZ_EVENTS
 };
 
+/*
+ * A host that does not answer is not taken for gone before TCP has sent the same
+ * again so many times, each after twice the time of the one before (200 ms at
+ * first): with one packet in ten lost, there and back, three in a row are often.
+ */
+#define TZ_MIN_RETRANSMITS	5
+
 /* What the engine asks of its backend; called within the QP's calls only. */
 struct tz_ops {
 	/*

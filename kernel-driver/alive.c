@@ -36,9 +36,10 @@ void tcpzc_alive_settle(struct tcpzc_qp *qp, struct sock *sk)
 }
 
 /*
- * What was sent is acknowledged by the peer's host, or is not. If its buffer is
- * full TCP probes, less and less often, and all that counts is that no probe was
- * left without an answer. If everything has arrived we must ask.
+ * What was sent is acknowledged by the peer's host, or is not, which says little
+ * before TCP has sent it again TZ_MIN_RETRANSMITS times. If its buffer is full TCP
+ * probes, less and less often, and all that counts is that no probe was left
+ * without an answer. If everything has arrived we must ask.
  */
 u64 tcpzc_alive_heard_ns(struct tz_qp *eng, u64 now)
 {
@@ -56,6 +57,9 @@ u64 tcpzc_alive_heard_ns(struct tz_qp *eng, u64 now)
 	tp = tcp_sk(sk);
 	unsent = !tcp_write_queue_empty(sk);
 	if (!tp->packets_out && unsent && !inet_csk(sk)->icsk_probes_out)
+		return now;
+	if (tp->packets_out &&
+	    inet_csk(sk)->icsk_retransmits < TZ_MIN_RETRANSMITS)
 		return now;
 	if (!tp->packets_out && !unsent)
 		tcpzc_alive_ask(qp, sk);

@@ -15,7 +15,7 @@ from runlib.case import Fail, expect
 from runlib.pair import Pair
 
 PATIENCE = 15       # seconds; a queue pair's retries take at least three
-HOST_PATIENCE = 8
+HOST_PATIENCE = 14
 START = 10
 STOPPED = 7         # seconds; more than twice the least time of a queue pair
 LONG = ("-D", "20")

@@ -133,9 +133,10 @@ void ub_sock_stop_asking(struct ub_conn *c)
 }
 
 /*
- * What was sent is acknowledged by the peer's host, or is not. If its buffer is
- * full TCP probes, less and less often, and all that counts is that no probe was
- * left without an answer. If everything has arrived we must ask.
+ * What was sent is acknowledged by the peer's host, or is not, which says little
+ * before TCP has sent it again TZ_MIN_RETRANSMITS times. If its buffer is full TCP
+ * probes, less and less often, and all that counts is that no probe was left
+ * without an answer. If everything has arrived we must ask.
  */
 u64 ub_sock_heard_ns(struct tz_qp *eng, u64 now)
 {
@@ -150,6 +151,8 @@ u64 ub_sock_heard_ns(struct tz_qp *eng, u64 now)
 	    ioctl(c->rfd, SIOCOUTQNSD, &unsent))
 		return 0;
 	if (!info.tcpi_unacked && unsent && !info.tcpi_probes)
+		return now;
+	if (info.tcpi_unacked && info.tcpi_retransmits < TZ_MIN_RETRANSMITS)
 		return now;
 	if (!info.tcpi_unacked && !unsent)
 		ub_sock_ask(c);
