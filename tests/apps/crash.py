@@ -15,7 +15,7 @@ from runlib.case import Fail, expect
 from runlib.pair import Pair
 
 PATIENCE = 15       # seconds; a queue pair's retries take at least three
-HOST_PATIENCE = 14
+HOST_PATIENCE = 14  # five retransmissions of TCP, and an answer to the last: 7.5
 START = 10
 STOPPED = 7         # seconds; more than twice the least time of a queue pair
 LONG = ("-D", "20")
