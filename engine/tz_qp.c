@@ -259,9 +259,15 @@ void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 	tz_qp_kick(qp, now);
 }
 
+/* The index of the next post. */
+static u32 tz_qp_posted(const struct tz_qp *qp)
+{
+	return tz_load_acquire(&qp->req.sq.hdr->prod);
+}
+
 u32 tz_qp_unsent(const struct tz_qp *qp)
 {
-	return tz_load_acquire(&qp->req.sq.hdr->prod) - qp->req.next;
+	return tz_qp_posted(qp) - qp->req.next;
 }
 
 void tz_qp_kick(struct tz_qp *qp, u64 now)
@@ -291,8 +297,8 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 		tz_rx_run(qp, now);
 }
 
-/* @ack: an owed acknowledgement counts */
-static bool tz_qp_has_to_say(const struct tz_qp *qp, bool ack)
+/* @ack: an owed acknowledgement counts; what is posted counts before @posted */
+static bool tz_qp_has_to_say(const struct tz_qp *qp, bool ack, u32 posted)
 {
 	if (qp->conn != TZ_CONN_UP)
 		return false;
@@ -304,18 +310,19 @@ static bool tz_qp_has_to_say(const struct tz_qp *qp, bool ack)
 		return true;
 	if (tz_qp_holds_back(qp))
 		return false;
-	return qp->state == TZ_RTS ? tz_qp_unsent(qp) :
+	return qp->state == TZ_RTS ? (s32)(posted - qp->req.next) > 0 :
 				     qp->req.next != qp->req.begun;
 }
 
 bool tz_qp_tx_pending(const struct tz_qp *qp)
 {
-	return tz_qp_has_to_say(qp, qp->rsp.ack_due);
+	return tz_qp_has_to_say(qp, qp->rsp.ack_due, tz_qp_posted(qp));
 }
 
-bool tz_qp_tx_due(const struct tz_qp *qp, u64 now)
+bool tz_qp_tx_due(const struct tz_qp *qp, u64 now, u32 posted)
 {
-	return tz_qp_has_to_say(qp, qp->rsp.ack_due && now >= qp->rsp.ack_due);
+	return tz_qp_has_to_say(qp, qp->rsp.ack_due && now >= qp->rsp.ack_due,
+				posted);
 }
 
 /* ---- time --------------------------------------------------------------- */

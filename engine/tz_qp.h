@@ -523,7 +523,16 @@ u32 tz_qp_unsent(const struct tz_qp *qp);
 /* Is there anything to transmit, queued or not yet made into PDUs? */
 bool tz_qp_tx_pending(const struct tz_qp *qp);
 
-/* The same, but for an acknowledgement that may wait for something to ride on. */
-bool tz_qp_tx_due(const struct tz_qp *qp, u64 now);
+/*
+ * The same, but for an acknowledgement that may wait for something to ride on, and
+ * of what is posted only what is before index @posted.
+ */
+bool tz_qp_tx_due(const struct tz_qp *qp, u64 now, u32 posted);
+
+/*
+ * Do the two programs answer each other's messages, one at a time? A guess, from
+ * what acknowledgements could ride on.
+ */
+bool tz_qp_plays_pingpong(const struct tz_qp *qp);
 
 #endif /* TZ_QP_H */

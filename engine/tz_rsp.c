@@ -384,6 +384,11 @@ static enum tz_verdict tz_rsp_write(struct tz_qp *qp, u64 now)
 
 /* ---- READ and atomics --------------------------------------------------- */
 
+bool tz_qp_plays_pingpong(const struct tz_qp *qp)
+{
+	return qp->rsp.pingpong >= TZ_PINGPONG_SURE;
+}
+
 /* A request is executed: it will be acknowledged. */
 static void tz_rsp_executed(struct tz_qp *qp, u64 now)
 {
@@ -403,7 +408,7 @@ static void tz_rsp_executed(struct tz_qp *qp, u64 now)
 			rsp->ack_due = now;
 		return;
 	}
-	rsp->delayed = rsp->pingpong >= TZ_PINGPONG_SURE;
+	rsp->delayed = tz_qp_plays_pingpong(qp);
 	rsp->ack_due = now + (rsp->delayed ? qp->init.ack_delay_ns : 0);
 	if (!rsp->ack_due)
 		rsp->ack_due = 1;

@@ -289,29 +289,66 @@ static bool tcpzc_cqs_armed(const struct tcpzc_qp *qp)
 	       (qp->recv_cq != qp->send_cq && tcpzc_cq_armed(qp->recv_cq));
 }
 
+/* Does the application ring for what it posts from now on? */
+static bool tcpzc_sq_rings(const struct tcpzc_qp *qp)
+{
+	return qp->sq_flags & TCPZC_RING_NEED_WAKEUP;
+}
+
 /*
- * As long as posts keep coming the doorbell is not needed: the ring is looked
- * at again TCPZC_LOOK_NS after posts were last found. An application that has
- * armed its completion queues rings for each post anyway; for it the timer would
- * only be a burden. False: some have come while the flag was raised.
+ * What is posted is known now. If it is not rung for, the ring is looked at
+ * again TCPZC_LOOK_NS after posts were last found.
  */
-static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
+static void tcpzc_sq_note(struct tcpzc_qp *qp, u64 now)
 {
 	/* Pairs with the release by which the application publishes requests. */
 	u32 prod = smp_load_acquire(&qp->sq->hdr->prod);
 
-	if (prod != qp->seen) {
-		qp->seen = prod;
-		WRITE_ONCE(qp->sq->hdr->seen, prod);
-		qp->look_at = tcpzc_cqs_armed(qp) ? 0 : now + TCPZC_LOOK_NS;
-		tcpzc_sq_flag(qp, qp->look_at ? 0 : TCPZC_RING_NEED_WAKEUP);
-	}
-	if (qp->look_at && now < qp->look_at)
+	if (prod == qp->seen)
+		return;
+	qp->seen = prod;
+	WRITE_ONCE(qp->sq->hdr->seen, prod);
+	qp->look_at = tcpzc_sq_rings(qp) ? 0 : now + TCPZC_LOOK_NS;
+}
+
+/*
+ * As long as posts keep coming the doorbell is not needed. The timer would only
+ * be a burden for applications that ring for each post anyway: those that have
+ * armed their completion queues, and those that have posted an answer while
+ * nothing else was on its way, as they always do.
+ */
+static bool tcpzc_sq_promises(const struct tcpzc_qp *qp)
+{
+	return !tcpzc_cqs_armed(qp) && !(qp->eng.req.cons == qp->seen &&
+					 tz_qp_plays_pingpong(&qp->eng));
+}
+
+/*
+ * To be called before the engine is asked to send: what is posted before the
+ * flag is raised is sent with the rest, what is posted later is rung for.
+ */
+static void tcpzc_sq_look(struct tcpzc_qp *qp, u64 now)
+{
+	if (READ_ONCE(qp->sq->hdr->prod) == qp->seen)
+		return;
+	tcpzc_sq_flag(qp, tcpzc_sq_promises(qp) ? 0 : TCPZC_RING_NEED_WAKEUP);
+	tcpzc_sq_note(qp, now);
+}
+
+/*
+ * Raise the flag if nothing has come for long enough. False: something has come
+ * meanwhile.
+ */
+static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
+{
+	if (now < qp->look_at)
 		return true;
 	qp->look_at = 0;
+	if (tcpzc_sq_rings(qp))
+		return true;
 	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP);
 	/* Pairs with the barrier between publishing and reading the flag. */
-	return READ_ONCE(qp->sq->hdr->prod) == prod;
+	return READ_ONCE(qp->sq->hdr->prod) == qp->seen;
 }
 
 /* ---- passes ------------------------------------------------------------- */
@@ -426,6 +463,7 @@ static void tcpzc_pass(struct tcpzc_qp *qp, struct sock *sk)
 
 	if (qp->dead)
 		return;
+	tcpzc_sq_look(qp, now);
 	tcpzc_begin(qp, now);
 	if (sk && sk == c->rsk)
 		tcpzc_rx(qp, sk, now);
@@ -436,6 +474,8 @@ static void tcpzc_pass(struct tcpzc_qp *qp, struct sock *sk)
 			tcpzc_rx(qp, sk, now);
 		tcpzc_alive_settle(qp, sk);
 	}
+	if (!tcpzc_sq_rings(qp))
+		tcpzc_sq_note(qp, now);
 	tcpzc_settle(qp, now);
 }
 
@@ -562,8 +602,11 @@ static void tcpzc_data_ready(struct sock *sk)
 		now = ktime_get_ns();
 		tcpzc_begin(qp, now);
 		tcpzc_rx(qp, sk, now);
+		/* What has just arrived may be answered already. */
+		if (!tcpzc_sq_rings(qp))
+			tcpzc_sq_note(qp, now);
 		tcpzc_settle(qp, now);
-		if (tz_qp_tx_due(&qp->eng, now) && !qp->tx_full_at)
+		if (tz_qp_tx_due(&qp->eng, now, qp->seen) && !qp->tx_full_at)
 			queue_work(system_bh_wq, &qp->bh_work);
 	} else if (qp->conn.state == TCPZC_CONN_GREETING) {
 		mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
