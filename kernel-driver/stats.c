@@ -116,7 +116,7 @@ static int tcpzc_get_hw_stats(struct ib_device *ibdev,
 		u64 sum = 0;
 
 		for_each_possible_cpu(cpu)
-			sum += per_cpu_ptr(dev->pcpu, cpu)->cnt[i];
+			sum += local64_read(&per_cpu_ptr(dev->pcpu, cpu)->cnt[i]);
 		stats->value[TCPZC_QP_STATS + i] = sum;
 	}
 	return TCPZC_STATS;

@@ -42,6 +42,7 @@
 #include <linux/bvec.h>
 #include <linux/hrtimer.h>
 #include <linux/idr.h>
+#include <asm/local64.h>
 #include <linux/mutex.h>
 #include <linux/net.h>
 #include <linux/refcount.h>
@@ -107,7 +108,7 @@ enum tcpzc_counter {
 #define TCPZC_QP_STATS	20
 
 struct tcpzc_pcpu {
-	u64 cnt[TCPZC_COUNTERS];
+	local64_t cnt[TCPZC_COUNTERS];
 };
 
 struct tcpzc_dev;
@@ -319,9 +320,14 @@ static inline struct tcpzc_mr *tcpzc_mr_of(struct tz_mr *tz)
 	return container_of(tz, struct tcpzc_mr, tz);
 }
 
+/*
+ * Any context. Not this_cpu_add(), which disables interrupts on machines that have
+ * no instruction for it.
+ */
 static inline void tcpzc_count(struct tcpzc_dev *dev, enum tcpzc_counter c, u64 n)
 {
-	this_cpu_add(dev->pcpu->cnt[c], n);
+	local64_add(n, &get_cpu_ptr(dev->pcpu)->cnt[c]);
+	put_cpu_ptr(dev->pcpu);
 }
 
 /* ---- main.c ------------------------------------------------------------- */
