@@ -432,6 +432,66 @@ static void many_qps_many_threads(void)
 	end_free(cb);
 }
 
+/*
+ * One thread posts, the other polls: what arrives at a queue pair while it is
+ * posted to must be found, though nothing arrives after it.
+ */
+#define AT_ONCE	3
+
+struct relay {
+	struct crowd a, b;
+	unsigned int rounds;
+	unsigned int done;	/* completions polled; atomic */
+};
+
+static void *post_and_wait(void *arg)
+{
+	struct relay *r = arg;
+	unsigned int i, k, round, posted = 0;
+
+	for (round = 0; round < r->rounds; round++) {
+		uint64_t until = now_ns() + 10000000000ull * test_slow();
+
+		for (i = 0; i < r->a.n; i++)
+			for (k = 0; k < AT_ONCE; k++, posted++)
+				post_send(&r->a.e[i],
+					  wr_rdma(r->a.hub, IBV_WR_RDMA_WRITE,
+						  posted, 0, 16, r->b.hub, 0));
+		while (__atomic_load_n(&r->done, __ATOMIC_ACQUIRE) < posted)
+			check_msg(now_ns() < until, "round %u: %u of %u complete",
+				  round, __atomic_load_n(&r->done, __ATOMIC_RELAXED),
+				  posted);
+	}
+	return NULL;
+}
+
+static void poller_and_poster(void)
+{
+	static struct relay r;
+	pthread_t poster;
+	unsigned int all;
+	struct ibv_wc wc;
+
+	r.rounds = 20000 / test_slow();
+	crowd_open(&r.a, 4, WAIT_BUSY);
+	crowd_open(&r.b, 4, WAIT_BUSY);
+	crowd_connect(&r.a, &r.b);
+	all = r.rounds * r.a.n * AT_ONCE;
+	check_eq(pthread_create(&poster, NULL, post_and_wait, &r), 0);
+	while (r.done < all) {
+		int n = ibv_poll_cq(r.a.hub->cq[0], 1, &wc);
+
+		check(n >= 0);
+		if (!n)
+			continue;
+		check_eq(wc.status, IBV_WC_SUCCESS);
+		__atomic_fetch_add(&r.done, 1, __ATOMIC_RELEASE);
+	}
+	pthread_join(poster, NULL);
+	crowd_close(&r.a);
+	crowd_close(&r.b);
+}
+
 /* Objects come and go all the time while others work in the same context. */
 struct maker {
 	struct end *keep;
@@ -531,6 +591,7 @@ static const struct test_case cases[] = {
 	CASE(other_objects),
 	CASE_LIMIT(one_qp_many_threads, 60),
 	CASE_LIMIT(many_qps_many_threads, 60),
+	CASE_LIMIT(poller_and_poster, 60),
 	CASE_LIMIT(busy_context, 60),
 	CASE_LIMIT(poll_and_sleep, 60),
 	CASES_END

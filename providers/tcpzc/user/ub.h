@@ -184,6 +184,7 @@ struct ub_conn {
 	bool unfinished;		/* a turn ended before the socket did */
 	u32 rx_bytes;			/* of the last turn */
 	bool rx_idle;			/* the socket was empty just now */
+	atomic_bool hung_up;		/* epoll said so: read up to the end */
 	int pipe[2];			/* for sending by reference; -1 */
 	u32 pipe_bytes;			/* in it, before anything else */
 	u8 *hdrs;			/* pages for headers, given away when full */
@@ -532,6 +533,11 @@ void ub_conn_finish(struct ub_qp *qp, u64 now);
 void ub_conn_part(struct ub_qp *qp);
 /* After that: has the peer closed, too? Reads what it still says. */
 bool ub_conn_peer_done(struct ub_qp *qp);
+/*
+ * What epoll says about the socket @ufd of a QP's connection. If another thread
+ * has the turn it will look. Returns the bytes received in this one.
+ */
+u32 ub_conn_event(struct ub_fd *ufd, u32 events, u64 now);
 void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events);
 
 /* ---- ub_listen.c -------------------------------------------------------- */

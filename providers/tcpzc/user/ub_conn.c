@@ -194,6 +194,7 @@ static void ub_conn_up(struct ub_qp *qp, int rfd, int wfd, u32 max_pdu, u64 now)
 	c->rfd = rfd;
 	c->wfd = wfd;
 	c->state = UB_CONN_UP;
+	atomic_store(&c->hung_up, false);
 	c->retry_at = 0;
 	tz_qp_connected(&qp->eng, max_pdu, now);
 }
@@ -466,15 +467,23 @@ void ub_conn_step(struct ub_qp *qp, u64 now)
 	}
 }
 
-void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events)
+u32 ub_conn_event(struct ub_fd *ufd, u32 events, u64 now)
 {
 	struct ub_conn *c = container_of(ufd, struct ub_conn, ufd);
 	struct ub_qp *qp = container_of(c, struct ub_qp, conn);
+	u32 bytes;
 
-	(void)events;
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		atomic_store(&c->hung_up, true);
 	if (!ub_turn_try_or_note(qp))
-		return;
-	ub_run(qp, ub_now());
-	ctx->served_bytes += qp->conn.rx_bytes;
+		return 0;
+	ub_run(qp, now);
+	bytes = c->rx_bytes;
 	ub_turn_unlock(qp);
+	return bytes;
+}
+
+void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events)
+{
+	ctx->served_bytes += ub_conn_event(ufd, events, ub_now());
 }

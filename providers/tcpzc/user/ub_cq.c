@@ -344,16 +344,8 @@ static void ub_cq_drive_ready(struct ub_cq *cq, u64 now)
 	int n, i;
 
 	n = epoll_wait(cq->epfd, ev, UB_EPOLL_EVENTS, 0);
-	for (i = 0; i < n; i++) {
-		struct ub_conn *c = container_of((struct ub_fd *)ev[i].data.ptr,
-						 struct ub_conn, ufd);
-		struct ub_qp *qp = container_of(c, struct ub_qp, conn);
-
-		if (!ub_turn_try(qp))
-			continue;
-		ub_run(qp, now);
-		ub_turn_unlock(qp);
-	}
+	for (i = 0; i < n; i++)
+		ub_conn_event(ev[i].data.ptr, ev[i].events, now);
 }
 
 /*

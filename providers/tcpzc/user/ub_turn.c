@@ -112,7 +112,7 @@ static u32 ub_watch_for(struct ub_qp *qp)
 	case UB_CONN_GREETING:
 		return EPOLLIN;
 	case UB_CONN_UP:
-		return EPOLLIN | EPOLLOUT | EPOLLET;
+		return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 	default:
 		return 0;
 	}
@@ -121,7 +121,9 @@ static u32 ub_watch_for(struct ub_qp *qp)
 /*
  * An established connection is registered once, edge-triggered: an event that
  * finds the turn taken is noted for the holder and does not come again. What a
- * turn leaves unread on purpose is asked for by registering anew.
+ * turn leaves unread on purpose is asked for by registering anew. Data and the end
+ * of the stream may come as one event: then reading less than was asked for does
+ * not mean that there will be another.
  */
 void ub_watch(struct ub_qp *qp)
 {
@@ -216,7 +218,9 @@ static bool ub_rx(struct ub_qp *qp, u64 now)
 			return false;
 		tz_qp_rx_done(&qp->eng, got, now);
 		qp->conn.rx_bytes += got;
-		if ((size_t)got < want) {
+		if ((size_t)got < want &&
+		    !atomic_load_explicit(&qp->conn.hung_up,
+					  memory_order_relaxed)) {
 			qp->conn.rx_idle = true;
 			return true;
 		}
