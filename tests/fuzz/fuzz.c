@@ -4,21 +4,6 @@
  */
 #include "fuzz.h"
 
-static const u32 fuzz_all = TZ_ACCESS_LOCAL_WRITE | TZ_ACCESS_REMOTE_WRITE |
-			    TZ_ACCESS_REMOTE_READ | TZ_ACCESS_REMOTE_ATOMIC;
-
-static const struct {
-	u64 iova;
-	u32 access, pdn;
-} fuzz_mrs[FUZZ_MRS] = {
-	[FUZZ_MR_ALL]	  = { 0x10000, 15, FUZZ_PD },
-	[FUZZ_MR_READ]	  = { 0, TZ_ACCESS_REMOTE_READ, FUZZ_PD },
-	[FUZZ_MR_LOCAL]	  = { 0x7f0000000000, TZ_ACCESS_LOCAL_WRITE, FUZZ_PD },
-	[FUZZ_MR_TOP]	  = { -(u64)FUZZ_MEM, 15, FUZZ_PD },
-	[FUZZ_MR_FOREIGN] = { 0x20000, 15, FUZZ_PD + 1 },
-	[FUZZ_MR_MORTAL]  = { 0x30000, 15, FUZZ_PD },
-};
-
 static struct fuzz *fuzz_of(struct bed_qp *q)
 {
 	return (struct fuzz *)((u8 *)q - offsetof(struct fuzz, q));
@@ -78,7 +63,7 @@ void fuzz_regions(struct fuzz *f)
 		BED_CHECK(f->mem[i], "out of memory");
 		memset(f->mem[i], 0x11 * (i + 1), FUZZ_MEM);
 		f->mr[i] = bed_reg(&f->bed, f->mem[i], FUZZ_MEM,
-				   fuzz_mrs[i].iova, fuzz_mrs[i].access & fuzz_all,
+				   fuzz_mrs[i].iova, fuzz_mrs[i].access,
 				   fuzz_mrs[i].pdn);
 	}
 }
@@ -308,7 +293,7 @@ void fuzz_peer_open(struct fuzz_peer *p, const struct fuzz *f,
 	p->bed.hooks = hooks;
 	p->mem = calloc(1, FUZZ_MEM);
 	BED_CHECK(p->mem, "out of memory");
-	bed_reg(&p->bed, p->mem, FUZZ_MEM, fuzz_mrs[FUZZ_MR_ALL].iova, fuzz_all,
+	bed_reg(&p->bed, p->mem, FUZZ_MEM, fuzz_mrs[FUZZ_MR_ALL].iova, FUZZ_ACCESS_ALL,
 		FUZZ_PEER_PD);
 	bed_qp_init(&p->q, &p->bed, &o);
 }

@@ -13,41 +13,11 @@
 
 #include "bed.h"
 #include "rng.h"
+#include "victim.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
-#define FUZZ_PD		3u
-#define FUZZ_QPN	0x123456u	/* the victim */
-#define FUZZ_PEER_QPN	0x654321u
-#define FUZZ_SQ_PSN	0xfffff0u	/* of the victim */
-#define FUZZ_RQ_PSN	0x000100u
-#define FUZZ_MEM	16384u
-#define FUZZ_SECRET	0x1122334455667788ull
 #define FUZZ_NOW	1000000000ull
-
-/* Regions of the victim, by what they allow. */
-enum fuzz_region {
-	FUZZ_MR_ALL,		/* iova 0x10000 */
-	FUZZ_MR_READ,		/* REMOTE_READ only, iova 0 */
-	FUZZ_MR_LOCAL,		/* LOCAL_WRITE only: receives, answers */
-	FUZZ_MR_TOP,		/* everything, ends at the end of all addresses */
-	FUZZ_MR_FOREIGN,	/* of another protection domain */
-	FUZZ_MR_MORTAL,		/* everything, may go away */
-	FUZZ_MRS
-};
-
-struct fuzz_head {
-	u8 sizes;		/* picks buffers and PDUs */
-	u8 flags;		/* FUZZ_F_* */
-	u8 spare[2];
-	u8 seed[4];
-};
-
-#define FUZZ_F_SRQ	(1u << 0)
-#define FUZZ_F_QUIET	(1u << 1)	/* the victim asks for nothing itself */
-#define FUZZ_F_WHOLE	(1u << 2)	/* the stream is not cut */
-#define FUZZ_F_CALM	(1u << 3)	/* no misfortunes in between */
-#define FUZZ_F_RTR	(1u << 4)	/* the victim stays in RTR */
 
 struct fuzz {
 	struct bed bed;

@@ -36,8 +36,7 @@ static void *bed_alloc(size_t bytes)
 void bed_init(struct bed *bed, u64 secret)
 {
 	memset(bed, 0, sizeof(*bed));
-	bed->secret.k[0] = secret;
-	bed->secret.k[1] = ~secret * 0x9e3779b97f4a7c15ull;
+	bed->secret = bed_secret(secret);
 }
 
 void bed_check_balance(const struct bed *bed)

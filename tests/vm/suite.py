@@ -36,7 +36,11 @@ QUICK = ("ibv_*/4096-bytes*", "ib_*/default", "ib_*/events", "ib_*/srq", "ib_*/i
          "data/*", "devices/*", "trouble/*", "hostile/*", "netem/*", "kernel-as-*/ibv_rc_pingpong/4096*",
          "rping/verified*", "ucmatose/default", "udaddy/default*", "ib_send_bw/rdma-cm*",
          "rstream/verify", "kernel-as-*/rping/verified")
-EMULATED = (*QUICK, "rdmacm/200-concurrent")    # Debian 13's rping can
+# Debian 13's rping can have 200 clients; its perftest's client with -R -c UD asks for
+# the service before its server, which has told it to, offers it, and crashes.
+EMULATED = (*QUICK, "rdmacm/200-concurrent", "ib_*_bw/all-sizes", "ib_*_bw/both-ways",
+            "ib_*_bw/q16", "ib_*_lat/events", "ib_*_lat/default")
+NOT_EMULATED = ("kernel-as-*", "netem/*", "*/rdma-cm-ud")
 MACHINES = (
     Machine("up", ("uml",), ("*",), without=("*/duration*",)),
     Machine("debug", ("uml", "--variant", "debug", "--leaks"),
@@ -44,9 +48,9 @@ MACHINES = (
              "rdmacm/30-pairs", "rdmacm/nobody-there"), slower=5),
     Machine("smp", ("uml", "--variant", "smp"), QUICK, slower=2, cpu=2),
     Machine("6.12", ("qemu", "--kernel", "6.12"), EMULATED, slower=6, cpu=2,
-            load="", without=("kernel-as-*", "netem/*", "ib_*_lat/*")),
+            load="", without=NOT_EMULATED),
     Machine("7.x", ("qemu", "--kernel", "7.x"), EMULATED, slower=6, cpu=2,
-            load="", without=("kernel-as-*", "netem/*", "ib_*_lat/*")),
+            load="", without=NOT_EMULATED),
 )
 BUILDS = {"vm-" + machine.name: machine for machine in MACHINES}
 
