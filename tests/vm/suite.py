@@ -15,6 +15,7 @@ from runlib.case import ROOT, Fail, Skip, Test, expect
 from . import cases
 
 SCRIPT = os.path.join(ROOT, "scripts", "vm")
+DKMS = os.path.join(ROOT, "tests", "vm", "dkms")
 GUEST = os.path.join("tests", "vm", "guest")
 COMPLAINT, LIMIT, MISSING = 120, 124, 77
 BUILD_LIMIT = 3600
@@ -133,12 +134,22 @@ def processors(ctx):
     expect(process.text().strip() == "4", "not four processors", process)
 
 
+def dkms(ctx, machine):
+    process = ctx.finish([DKMS, machine.name], 280, env=builds.cache_environment(), name="dkms")
+    if process.status == MISSING:
+        raise Skip(process.text("err").strip().splitlines()[-1])
+    expect(process.status == 0, "DKMS does not build, install and remove the module", process)
+
+
 def script_tests():
     up = BUILDS["vm-up"]
     yield Test("vm/smp/processors", processors, limit=200, build="vm-smp")
     for run_one in (status, complaint, time_limit, death):
         yield Test(f"vm/script/{run_one.__name__}", lambda ctx, run_one=run_one: run_one(ctx, up),
                    limit=200, build="vm-up")
+    for name in ("6.12", "7.x"):
+        yield Test(f"vm/dkms/{name}", lambda ctx, name=name: dkms(ctx, BUILDS["vm-" + name]),
+                   limit=300, build="vm-" + name)
 
 
 def tests():
