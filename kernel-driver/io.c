@@ -142,6 +142,87 @@ static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 		qp->conn.eof = true;
 }
 
+/* ---- the ring's doorbell flag ------------------------------------------- */
+
+void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags)
+{
+	if (qp->sq_flags == flags)
+		return;
+	qp->sq_flags = flags;
+	/* A full barrier, see TCPZC_RING_NEED_WAKEUP. */
+	xchg(&qp->sq->hdr->flags, flags);
+}
+
+/* Does the application sleep until one of its completion queues has something? */
+static bool tcpzc_cqs_armed(const struct tcpzc_qp *qp)
+{
+	return tcpzc_cq_armed(qp->send_cq) ||
+	       (qp->recv_cq != qp->send_cq && tcpzc_cq_armed(qp->recv_cq));
+}
+
+/* Does the application ring for what it posts from now on? */
+static bool tcpzc_sq_rings(const struct tcpzc_qp *qp)
+{
+	return qp->sq_flags & TCPZC_RING_NEED_WAKEUP;
+}
+
+/*
+ * What is posted is known now, and is about to be sent as far as that is possible.
+ * If it is not rung for, the ring is looked at again TCPZC_LOOK_NS after posts
+ * were last found.
+ */
+static void tcpzc_sq_note(struct tcpzc_qp *qp, u64 now)
+{
+	/* Pairs with the release by which the application publishes requests. */
+	u32 prod = smp_load_acquire(&qp->sq->hdr->prod);
+
+	if (prod == qp->seen)
+		return;
+	qp->seen = prod;
+	WRITE_ONCE(qp->sq->hdr->seen, prod);
+	qp->look_at = tcpzc_sq_rings(qp) ? 0 : now + TCPZC_LOOK_NS;
+}
+
+/*
+ * As long as posts keep coming the doorbell is not needed. The timer would only
+ * be a burden for applications that ring for each post anyway: those that have
+ * armed their completion queues, and those that have posted an answer while
+ * nothing else was on its way, as they always do.
+ */
+static bool tcpzc_sq_promises(const struct tcpzc_qp *qp)
+{
+	return !tcpzc_cqs_armed(qp) && !(qp->eng.req.cons == qp->seen &&
+					 tz_qp_plays_pingpong(&qp->eng));
+}
+
+/*
+ * To be called before the engine is asked to send: what is posted before the
+ * flag is raised is sent with the rest, what is posted later is rung for.
+ */
+static void tcpzc_sq_look(struct tcpzc_qp *qp, u64 now)
+{
+	if (READ_ONCE(qp->sq->hdr->prod) == qp->seen)
+		return;
+	tcpzc_sq_flag(qp, tcpzc_sq_promises(qp) ? 0 : TCPZC_RING_NEED_WAKEUP);
+	tcpzc_sq_note(qp, now);
+}
+
+/*
+ * Raise the flag if nothing has come for long enough. False: something has come
+ * meanwhile.
+ */
+static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
+{
+	if (now < qp->look_at)
+		return true;
+	qp->look_at = 0;
+	if (tcpzc_sq_rings(qp))
+		return true;
+	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP);
+	/* Pairs with the barrier between publishing and reading the flag. */
+	return READ_ONCE(qp->sq->hdr->prod) == qp->seen;
+}
+
 /* ---- sending ------------------------------------------------------------ */
 
 /*
@@ -244,6 +325,8 @@ static void tcpzc_tx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 	tcpzc_count(qp->dev, TCPZC_CNT_TX_TURNS, 1);
 	qp->tx_busy = true;
 	for (i = 0; i < TCPZC_TX_BATCHES && tx == TCPZC_TX_OK; i++) {
+		if (!tcpzc_sq_rings(qp))
+			tcpzc_sq_note(qp, now);
 		tz_qp_tx_fill(&qp->eng, now);
 		n = tz_qp_tx_peek(&qp->eng, vec, TCPZC_TX_VECS);
 		if (!n)
@@ -269,86 +352,6 @@ static void tcpzc_tx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 			queue_work(system_bh_wq, &qp->bh_work);
 		break;
 	}
-}
-
-/* ---- the ring's doorbell flag ------------------------------------------- */
-
-void tcpzc_sq_flag(struct tcpzc_qp *qp, u32 flags)
-{
-	if (qp->sq_flags == flags)
-		return;
-	qp->sq_flags = flags;
-	/* A full barrier, see TCPZC_RING_NEED_WAKEUP. */
-	xchg(&qp->sq->hdr->flags, flags);
-}
-
-/* Does the application sleep until one of its completion queues has something? */
-static bool tcpzc_cqs_armed(const struct tcpzc_qp *qp)
-{
-	return tcpzc_cq_armed(qp->send_cq) ||
-	       (qp->recv_cq != qp->send_cq && tcpzc_cq_armed(qp->recv_cq));
-}
-
-/* Does the application ring for what it posts from now on? */
-static bool tcpzc_sq_rings(const struct tcpzc_qp *qp)
-{
-	return qp->sq_flags & TCPZC_RING_NEED_WAKEUP;
-}
-
-/*
- * What is posted is known now. If it is not rung for, the ring is looked at
- * again TCPZC_LOOK_NS after posts were last found.
- */
-static void tcpzc_sq_note(struct tcpzc_qp *qp, u64 now)
-{
-	/* Pairs with the release by which the application publishes requests. */
-	u32 prod = smp_load_acquire(&qp->sq->hdr->prod);
-
-	if (prod == qp->seen)
-		return;
-	qp->seen = prod;
-	WRITE_ONCE(qp->sq->hdr->seen, prod);
-	qp->look_at = tcpzc_sq_rings(qp) ? 0 : now + TCPZC_LOOK_NS;
-}
-
-/*
- * As long as posts keep coming the doorbell is not needed. The timer would only
- * be a burden for applications that ring for each post anyway: those that have
- * armed their completion queues, and those that have posted an answer while
- * nothing else was on its way, as they always do.
- */
-static bool tcpzc_sq_promises(const struct tcpzc_qp *qp)
-{
-	return !tcpzc_cqs_armed(qp) && !(qp->eng.req.cons == qp->seen &&
-					 tz_qp_plays_pingpong(&qp->eng));
-}
-
-/*
- * To be called before the engine is asked to send: what is posted before the
- * flag is raised is sent with the rest, what is posted later is rung for.
- */
-static void tcpzc_sq_look(struct tcpzc_qp *qp, u64 now)
-{
-	if (READ_ONCE(qp->sq->hdr->prod) == qp->seen)
-		return;
-	tcpzc_sq_flag(qp, tcpzc_sq_promises(qp) ? 0 : TCPZC_RING_NEED_WAKEUP);
-	tcpzc_sq_note(qp, now);
-}
-
-/*
- * Raise the flag if nothing has come for long enough. False: something has come
- * meanwhile.
- */
-static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
-{
-	if (now < qp->look_at)
-		return true;
-	qp->look_at = 0;
-	if (tcpzc_sq_rings(qp))
-		return true;
-	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP);
-	/* Pairs with the barrier between publishing and reading the flag. */
-	return READ_ONCE(qp->sq->hdr->prod) == qp->seen;
 }
 
 /* ---- passes ------------------------------------------------------------- */
@@ -474,8 +477,6 @@ static void tcpzc_pass(struct tcpzc_qp *qp, struct sock *sk)
 			tcpzc_rx(qp, sk, now);
 		tcpzc_alive_settle(qp, sk);
 	}
-	if (!tcpzc_sq_rings(qp))
-		tcpzc_sq_note(qp, now);
 	tcpzc_settle(qp, now);
 }
 

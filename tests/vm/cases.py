@@ -13,7 +13,7 @@ from . import devices, hostile, kernel, trouble
 from .kernel import Kernel, Siw
 
 VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible",
-         "hostile_hello", "hostile_pdu", "hostile_ring", "hostile_corpus", "ud", "cm")
+         "hostile_hello", "hostile_pdu", "hostile_ring", "hostile_corpus", "ud", "cm", "scale")
 # How many times slower a machine is, for tests that count or wait.
 SLOW = {"uml-debug": 10, "uml-smp": 2, "qemu-6.12": 6, "qemu-7.x": 6}
 LONG = 120
