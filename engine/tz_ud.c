@@ -141,7 +141,17 @@ bool tz_ud_check(const void *dgram, u32 bytes, u32 *dst_qpn)
 	       *dst_qpn <= 0xffffff && tz_le32_to_cpu(h.src_qpn) <= 0xffffff;
 }
 
-static void tz_ud_complete(struct tz_qp *qp, const struct tz_ud_hdr *h, u8 status)
+/* Is it one of IPv4's addresses? Then the GRH is an IPv4 header (Annex A17.4.5.1). */
+static bool tz_ud_is_v4(const struct tz_ud_path *path)
+{
+	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return !memcmp(path->sgid, mapped, sizeof(mapped));
+}
+
+/* @path is looked at if @status is 0. */
+static void tz_ud_complete(struct tz_qp *qp, const struct tz_ud_hdr *h, u8 status,
+			   const struct tz_ud_path *path)
 {
 	struct tcpzc_cqe cqe = {
 		.wr_id = qp->rsp.rwqe.wr_id,
@@ -156,6 +166,8 @@ static void tz_ud_complete(struct tz_qp *qp, const struct tz_ud_hdr *h, u8 statu
 	if (!status) {
 		cqe.byte_len = TZ_GRH_BYTES + tz_le32_to_cpu(h->len);
 		cqe.flags = TCPZC_CQE_F_GRH;
+		if (tz_ud_is_v4(path))
+			cqe.flags |= TCPZC_CQE_F_IPV4;
 		if (h->flags & TZ_UD_F_SOLICITED)
 			cqe.flags |= TCPZC_CQE_F_SOLICITED;
 		if (h->flags & TZ_UD_F_IMM) {
@@ -183,7 +195,7 @@ static bool tz_ud_aim(struct tz_qp *qp, const struct tz_ud_hdr *h)
 	else if (!tz_rsp_resolve(qp, &room))
 		status = TCPZC_WC_LOC_PROT_ERR;
 	if (status) {
-		tz_ud_complete(qp, h, status);
+		tz_ud_complete(qp, h, status, NULL);
 		tz_qp_fail(qp, 0, false);
 		return false;
 	}
@@ -216,14 +228,14 @@ void tz_ud_rx(struct tz_qp *qp, const void *dgram, const struct tz_ud_path *path
 	tz_ud_grh(path, sizeof(h) + len, grh);
 	if (!tz_sgl_write(qp, &qp->rsp.dst, grh, sizeof(grh)) ||
 	    !tz_sgl_write(qp, &qp->rsp.dst, data, len)) {
-		tz_ud_complete(qp, &h, TCPZC_WC_LOC_PROT_ERR);
+		tz_ud_complete(qp, &h, TCPZC_WC_LOC_PROT_ERR, NULL);
 		tz_qp_fail(qp, 0, false);
 		return;
 	}
 	qp->stats.rx_msgs++;
 	qp->stats.rx_pdus++;
 	qp->stats.rx_bytes += len;
-	tz_ud_complete(qp, &h, 0);
+	tz_ud_complete(qp, &h, 0, path);
 }
 
 /* ---- the GRH ------------------------------------------------------------ */
@@ -276,9 +288,7 @@ static void tz_ud_grh_v6(const struct tz_ud_path *path, u32 bytes, u8 *grh)
 
 void tz_ud_grh(const struct tz_ud_path *path, u32 payload, u8 grh[TZ_GRH_BYTES])
 {
-	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	if (!memcmp(path->sgid, mapped, sizeof(mapped)))
+	if (tz_ud_is_v4(path))
 		tz_ud_grh_v4(path, TZ_UDP_HDR_BYTES + payload, grh);
 	else
 		tz_ud_grh_v6(path, TZ_UDP_HDR_BYTES + payload, grh);

@@ -79,6 +79,23 @@ static unsigned int tcpzc_wc_flags(const struct tcpzc_cqe *cqe)
 	return flags;
 }
 
+/*
+ * Converged Ethernet has no service levels, and some adapters (mlx5) report the
+ * packet's network header instead. UCX 1.13 finds the destination's address in the
+ * GRH by it, and drops datagrams if it is not there.
+ */
+#define TCPZC_SL_UDP	8	/* RoCE v2 */
+#define TCPZC_SL_IPV6	1
+#define TCPZC_SL_IPV4	2
+
+static uint8_t tcpzc_wc_sl(const struct tcpzc_cqe *cqe)
+{
+	if (!(cqe->flags & TCPZC_CQE_F_GRH))
+		return 0;
+	return TCPZC_SL_UDP | (cqe->flags & TCPZC_CQE_F_IPV4 ? TCPZC_SL_IPV4 :
+							       TCPZC_SL_IPV6);
+}
+
 static void tcpzc_fill_wc(struct ibv_wc *wc, const struct tcpzc_cqe *cqe)
 {
 	wc->wr_id = cqe->wr_id;
@@ -92,7 +109,7 @@ static void tcpzc_fill_wc(struct ibv_wc *wc, const struct tcpzc_cqe *cqe)
 	wc->wc_flags = tcpzc_wc_flags(cqe);
 	wc->pkey_index = 0;
 	wc->slid = 0;
-	wc->sl = 0;
+	wc->sl = tcpzc_wc_sl(cqe);
 	wc->dlid_path_bits = 0;
 }
 
@@ -256,6 +273,11 @@ static uint32_t tcpzc_read_slid(struct ibv_cq_ex *cq)
 	return 0;
 }
 
+static uint8_t tcpzc_read_sl(struct ibv_cq_ex *cq)
+{
+	return tcpzc_wc_sl(to_tcq_ex(cq)->cur);
+}
+
 static uint8_t tcpzc_read_zero(struct ibv_cq_ex *cq)
 {
 	return 0;
@@ -274,7 +296,7 @@ static void tcpzc_set_cq_ex_ops(struct ibv_cq_ex *cq)
 	cq->read_src_qp = tcpzc_read_src_qp;
 	cq->read_wc_flags = tcpzc_read_wc_flags;
 	cq->read_slid = tcpzc_read_slid;
-	cq->read_sl = tcpzc_read_zero;
+	cq->read_sl = tcpzc_read_sl;
 	cq->read_dlid_path_bits = tcpzc_read_zero;
 }
 

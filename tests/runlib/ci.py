@@ -19,7 +19,7 @@ PATTERNS = (
     "vm/script/*",
     "vm/up/devices/*", "vm/up/trouble/*", "vm/up/verbs/*", "vm/up/data/*", "vm/up/ib*/default",
     "vm/up/ibv_*_pingpong/4096-bytes", "vm/up/ibv_*_pingpong/loopback",
-    "vm/up/rping/*", "vm/up/ib_send_bw/rdma-cm", "vm/up/kernel-as-*/rping/verified", "vm/up/killed/write-*", "vm/up/killed/stopped",
+    "vm/up/rping/*", "vm/up/ib_send_bw/rdma-cm", "vm/up/ucx/rc-put", "vm/up/kernel-as-*/rping/verified", "vm/up/killed/write-*", "vm/up/killed/stopped",
     "vm/up/kernel-as-*/ibv_rc_pingpong/4096-bytes",
     "vm/up/netem/*/65536-bytes-events", "vm/up/netem/loss-5/rping*", "vm/up/hostile/*",
     "vm/debug/ibv_*_pingpong/4096-bytes", "vm/debug/ib_*_bw/default", "vm/debug/trouble/*",

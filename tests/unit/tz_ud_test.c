@@ -245,7 +245,7 @@ static void test_receive(void **state)
 	assert_int_equal(c.byte_len, 140);
 	assert_int_equal(c.src_qp, 0x222222);
 	assert_int_equal(c.flags, TCPZC_CQE_F_GRH | TCPZC_CQE_F_WITH_IMM |
-				  TCPZC_CQE_F_SOLICITED);
+				  TCPZC_CQE_F_SOLICITED | TCPZC_CQE_F_IPV4);
 	assert_int_equal(c.imm_data, 0x0a0b0c0d);
 	assert_int_equal(u->mem[1020], 0x45);
 	assert_int_equal(u->mem[1039], 4);

@@ -154,12 +154,15 @@ static void sent(struct node *n, uint64_t seed, enum ibv_wc_status status)
 	check_eq(wc.status, status);
 }
 
+static bool is_v4(void)
+{
+	return !memcmp(gid.raw, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+}
+
 /* Addresses of the header, which for IPv4 is in its last 20 bytes (RoCE v2, A17.3.2). */
 static void check_grh(const uint8_t *grh)
 {
-	bool v4 = !memcmp(gid.raw, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
-
-	if (v4) {
+	if (is_v4()) {
 		check_eq(grh[20], 0x45);
 		check_eq(grh[21], 0x20);
 		check(!memcmp(grh + 32, gid.raw + 12, 4));
@@ -186,6 +189,7 @@ static void arrived(struct node *to, const struct node *from, const struct node 
 	check_eq(wc.src_qp, from->qp->qp_num);
 	check_eq(wc.qp_num, to->qp->qp_num);
 	check_eq(wc.wc_flags, IBV_WC_GRH | IBV_WC_WITH_IMM);
+	check_eq(wc.sl, is_v4() ? 10 : 9);	/* as mlx5's: what the GRH is */
 	check_eq(ntohl(wc.imm_data), seed);
 	check_grh(at);
 	check_fill(at + GRH_BYTES, bytes, seed);

@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from apps import crash, data, many, perftest, pingpong, rdmacm
+from apps import crash, data, many, perftest, pingpong, rdmacm, ucx
 from runlib.bed import Bed
 from runlib.case import Skip, Test, expect
 from runlib.pair import Pair
@@ -162,5 +162,7 @@ def with_netem():
 def tests():
     return [*bed_tests(), *(case(f"devices/{name}", run) for name, run in devices.CASES.items()),
             *programs(), *rdma_cm(), *shared(), *verbs_tests(), *mixed(), *with_netem(),
+            *(case(f"ucx/{name}", lambda ctx, each=each: ucx.run(ctx, Kernel, *each), LONG)
+              for name, each in ucx.CASES.items()),
             *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items()),
             *(case(f"hostile/{name}", run, LONG) for name, run in hostile.CASES.items())]

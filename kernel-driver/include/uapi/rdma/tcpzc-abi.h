@@ -176,6 +176,7 @@ enum tcpzc_wc_opcode {
 #define TCPZC_CQE_F_WITH_IMM	(1u << 0)
 #define TCPZC_CQE_F_GRH		(1u << 1)
 #define TCPZC_CQE_F_SOLICITED	(1u << 2)	/* wakes a solicited-only arm */
+#define TCPZC_CQE_F_IPV4	(1u << 3)	/* the GRH is an IPv4 header */
 
 struct tcpzc_cqe {
 	__aligned_u64 wr_id;
