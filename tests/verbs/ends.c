@@ -64,17 +64,30 @@ bool is_kernel_device(const struct ibv_context *ctx)
 	return fd < 0;
 }
 
-/*
- * What TCPZC_MIN_RETRY_MS is to a process is a parameter to the kernel module,
- * for all queue pairs created from now on. 0: its default.
- */
-static void set_kernel_retry(unsigned int ms)
+static void set_kernel_parameter(const char *name, unsigned int value)
 {
-	FILE *f = fopen("/sys/module/tcpzc/parameters/min_retry_ms", "w");
+	char path[128];
+	FILE *f;
 
-	check_msg(f, "min_retry_ms of tcpzc.ko: %m");
-	check(fprintf(f, "%u\n", ms ? ms * test_slow() : 3000) > 0);
-	check_msg(!fclose(f), "min_retry_ms of tcpzc.ko: %m");
+	snprintf(path, sizeof(path), "/sys/module/tcpzc/parameters/%s", name);
+	f = fopen(path, "w");
+	check_msg(f, "%s: %m", path);
+	check(fprintf(f, "%u\n", value) > 0);
+	check_msg(!fclose(f), "%s: %m", path);
+}
+
+/*
+ * What TCPZC_MIN_RETRY_MS and TCPZC_MAX_SILENCE_MS are to a process are parameters
+ * to the kernel module, for all queue pairs created from now on.
+ */
+static void set_kernel_retry(const struct opts *o)
+{
+	unsigned int slow = test_slow();
+
+	set_kernel_parameter("min_retry_ms",
+			     o->min_retry_ms ? o->min_retry_ms * slow : 3000);
+	set_kernel_parameter("max_silence_ms",
+			     o->min_retry_ms ? o->max_silence_ms * slow : 60000);
 }
 
 /*
@@ -328,7 +341,7 @@ static long do_open(struct end *e, void *arg)
 	check_msg(e->ctx, "ibv_open_device: %m");
 	e->kernel = is_kernel_device(e->ctx);
 	if (e->kernel)
-		set_kernel_retry(e->o.min_retry_ms);
+		set_kernel_retry(&e->o);
 	e->pd = sibling ? sibling->pd : ibv_alloc_pd(e->ctx);
 	check_msg(e->pd, "ibv_alloc_pd: %m");
 	e->gid_index = usable_gid(e->ctx, &e->gid);
