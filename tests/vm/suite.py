@@ -49,7 +49,7 @@ MACHINES = (
              "rdmacm/30-pairs", "rdmacm/nobody-there"), slower=5),
     # Threads of one process that spin keep each other waiting there (turnstile).
     Machine("smp", ("uml", "--variant", "smp"), (*QUICK, "verbs/*"), slower=2, cpu=2,
-            without=("verbs/scale",)),
+            without=("verbs/scale", "verbs/rc_visible")),
     Machine("6.12", ("qemu", "--kernel", "6.12"), EMULATED, slower=6, cpu=2,
             load="", without=NOT_EMULATED),
     Machine("7.x", ("qemu", "--kernel", "7.x"), EMULATED, slower=6, cpu=2,
