@@ -180,7 +180,10 @@ static void tcpzc_sq_note(struct tcpzc_qp *qp, u64 now)
 		return;
 	qp->seen = prod;
 	WRITE_ONCE(qp->sq->hdr->seen, prod);
-	qp->look_at = tcpzc_sq_rings(qp) ? 0 : now + TCPZC_LOOK_NS;
+	if (!qp->sq_flags)
+		qp->look_at = now + TCPZC_LOOK_NS;
+	else if (tcpzc_sq_rings(qp))
+		qp->look_at = 0;
 }
 
 /*
@@ -195,6 +198,12 @@ static bool tcpzc_sq_promises(const struct tcpzc_qp *qp)
 					 tz_qp_plays_pingpong(&qp->eng));
 }
 
+/* Is there a pass to come, since the connection had no room for all there is? */
+static bool tcpzc_sq_waits(const struct tcpzc_qp *qp)
+{
+	return qp->tx_full_at && qp->conn.state == TCPZC_CONN_UP;
+}
+
 /*
  * To be called before the engine is asked to send: what is posted before the
  * flag is raised is sent with the rest, what is posted later is rung for.
@@ -203,20 +212,31 @@ static void tcpzc_sq_look(struct tcpzc_qp *qp, u64 now)
 {
 	if (READ_ONCE(qp->sq->hdr->prod) == qp->seen)
 		return;
-	tcpzc_sq_flag(qp, tcpzc_sq_promises(qp) ? 0 : TCPZC_RING_NEED_WAKEUP);
+	if (!tcpzc_sq_waits(qp))
+		tcpzc_sq_flag(qp, tcpzc_sq_promises(qp) ?
+					  0 : TCPZC_RING_NEED_WAKEUP);
 	tcpzc_sq_note(qp, now);
 }
 
 /*
- * Raise the flag if nothing has come for long enough. False: something has come
- * meanwhile.
+ * Raise the flag if nothing has come for long enough, and none is waiting for
+ * room. False: something has come meanwhile.
  */
 static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 {
-	if (now < qp->look_at)
+	bool waited = qp->sq_flags & TCPZC_RING_BACKLOG;
+
+	if (now >= qp->look_at)
+		qp->look_at = 0;
+	if (tcpzc_sq_waits(qp)) {
+		tcpzc_sq_flag(qp, TCPZC_RING_BACKLOG);
 		return true;
-	qp->look_at = 0;
-	if (tcpzc_sq_rings(qp))
+	}
+	if (waited)
+		qp->look_at = tcpzc_sq_promises(qp) ? now + TCPZC_LOOK_NS : 0;
+	if (waited && qp->look_at)
+		tcpzc_sq_flag(qp, 0);
+	if (qp->look_at || tcpzc_sq_rings(qp))
 		return true;
 	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP);
 	/* Pairs with the barrier between publishing and reading the flag. */
@@ -698,6 +718,7 @@ enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp)
 	was = qp->conn.state;
 	qp->conn.wsk = NULL;
 	qp->conn.rsk = NULL;
+	qp->tx_full_at = 0;
 	tcpzc_conn_move(qp, TCPZC_CONN_IDLE);
 	spin_unlock_bh(&qp->lock);
 	return was;

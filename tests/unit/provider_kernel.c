@@ -322,6 +322,24 @@ static void test_enough(void **state)
 	destroy(&o);
 }
 
+/* While the connection is full nobody rings; whoever posts afterwards does. */
+static void test_backlog(void **state)
+{
+	struct objects o = create(*state, true);
+
+	post(o.qp, 8);
+	sq_hdr(o.qp)->flags = TCPZC_RING_BACKLOG;
+	assert_int_equal(poll_one(o.recv_cq), 0);	/* would ring for the first */
+	post_many(o.qp, 8, MAX_HELD);
+	assert_int_equal(ibv_req_notify_cq(o.recv_cq, 0), 0);
+	post(o.qp, 8);
+	expect_rings(0);
+	sq_hdr(o.qp)->flags = TCPZC_RING_NEED_WAKEUP;
+	post(o.qp, 8);
+	expect_rings(1);
+	destroy(&o);
+}
+
 static void test_empty_poll(void **state)
 {
 	struct objects o = create(*state, true);
@@ -534,6 +552,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_resize_cq, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_srq, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_wakeup, fk_open, fk_close),
+		cmocka_unit_test_setup_teardown(test_backlog, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_enough, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_empty_poll, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_armed, fk_open, fk_close),

@@ -158,6 +158,7 @@ def with_netem():
         for kind, bed in (("rping", Kernel), ("rping-user-mode", Bed)):
             yield case(f"netem/{name}/{kind}", lambda ctx, bed=bed, words=words:
                        trouble.connections(ctx, bed, words), LONG)
+    yield case("netem/rate/doorbells", devices.doorbells, LONG)
 
 
 def tests():

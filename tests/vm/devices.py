@@ -2,6 +2,7 @@
 """What the kernel and programs show of tcpzc's devices, and how these come and go."""
 
 import json
+import os
 import re
 import time
 
@@ -16,6 +17,15 @@ def opened(ctx, name="veth"):
     bed = Kernel(ctx)
     bed.prepare(path)
     return path, bed
+
+
+def counters(bed, path, side):
+    base = f"/sys/class/infiniband/{bed.device(path, side)}/ports/1/hw_counters"
+    found = {}
+    for name in os.listdir(base):
+        with open(os.path.join(base, name), encoding="utf-8") as file:
+            found[name] = int(file.read())
+    return found
 
 
 def finished(ctx, bed, path, program, *args):
@@ -124,6 +134,19 @@ def statistics(ctx):
     after = values()
     expect(sum(after[key] > before[key] for key in before) >= 3,
            f"few counters have changed: {before}, {after}")
+
+
+def doorbells(ctx):
+    """A link that is slower than the program: what is posted waits for the link anyway,
+    and needs no system call, although its completion queue is armed."""
+    path, bed = opened(ctx)
+    path.impair("rate", "500mbit")
+    pair = Pair(ctx, bed, path, "ib_send_bw",
+                ("-d", "tcpzc0", "-F", "-e", "-s", "1048576", "-n", "200"), limit=60)
+    pair.finish()
+    found = counters(bed, path, "client")
+    expect(found["tx_msgs"] >= 200 and 0 < found["doorbells"] < 50,
+           f"as many doorbells as messages: {found}", *pair.all())
 
 
 CASES = {"ibv_devices": ibv_devices, "ibv_devinfo": ibv_devinfo, "link-show": link_show,

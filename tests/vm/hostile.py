@@ -11,21 +11,13 @@ import time
 from apps import rdmacm
 from runlib.case import expect
 
+from .devices import counters
 from .kernel import Kernel
 from .trouble import NOTICE, must, rmmod
 
 MADS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mads.py")
 NUMBER = 20000
 SLOW = {"uml-debug": 8, "qemu-6.12": 8, "qemu-7.x": 8}
-
-
-def counters(bed, path, side):
-    base = f"/sys/class/infiniband/{bed.device(path, side)}/ports/1/hw_counters"
-    found = {}
-    for name in os.listdir(base):
-        with open(os.path.join(base, name), encoding="utf-8") as file:
-            found[name] = int(file.read())
-    return found
 
 
 def mads(ctx, kind):

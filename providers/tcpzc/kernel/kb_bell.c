@@ -17,6 +17,9 @@
  *    then it plays ping-pong;
  *  - if enough has gathered.
  *
+ * But not while the connection is full (TCPZC_RING_BACKLOG): then the kernel looks
+ * at the ring when there is room, and nothing could be sent sooner.
+ *
  * Otherwise it is held back: until one of those is the case for the next post,
  * or the application waits on one of the completion queues, which rings for all
  * QPs that hold something back.
@@ -80,11 +83,16 @@ static uint32_t kb_known(const struct kb_qp *qp)
 	return (int32_t)(seen - rung) > 0 ? seen : rung;
 }
 
+static uint32_t kb_flags(const struct kb_qp *qp)
+{
+	return tz_load_once(&qp->base.sq.hdr->flags);
+}
+
 static void kb_bell_if_needed(struct kb_qp *qp)
 {
 	uint32_t prod = tz_load_acquire(&qp->base.sq.hdr->prod);
 
-	if (prod != kb_known(qp))
+	if (prod != kb_known(qp) && !(kb_flags(qp) & TCPZC_RING_BACKLOG))
 		kb_bell(qp, prod);
 }
 
@@ -184,17 +192,19 @@ static void kb_hold(struct kb_qp *qp)
 void kb_ring_sq(struct tcpzc_qp *base)
 {
 	struct kb_qp *qp = (struct kb_qp *)base;
-	struct tcpzc_ring_hdr *hdr = base->sq.hdr;
-	uint32_t prod, first;
+	uint32_t prod, first, flags;
 
 	if (kb_forked(base->vqp.qp.context))
 		return;
-	prod = tz_load_acquire(&hdr->prod);
+	prod = tz_load_acquire(&base->sq.hdr->prod);
 	first = atomic_exchange_explicit(&qp->posted, prod,
 					 memory_order_relaxed);
 	/* Between publishing, and reading the flag and what is armed. */
 	kb_full_barrier();
-	if ((tz_load_once(&hdr->flags) & TCPZC_RING_NEED_WAKEUP) ||
+	flags = kb_flags(qp);
+	if (flags & TCPZC_RING_BACKLOG)
+		return;
+	if ((flags & TCPZC_RING_NEED_WAKEUP) ||
 	    kb_has_waited(qp) || kb_armed(qp) || kb_enough(qp, prod) ||
 	    kb_has_caught_up(qp, first)) {
 		kb_bell(qp, prod);

@@ -55,12 +55,18 @@ struct tcpzc_ring_hdr {
  *
  * While the flag of a send queue is clear, the engine promises to look at the
  * ring again by itself: when the peer acknowledges something, or within
- * TCPZC_LOOK_NS.
+ * TCPZC_LOOK_NS, or (TCPZC_RING_BACKLOG) before it sleeps.
  */
 #define TCPZC_RING_NEED_WAKEUP	(1u << 0)
 
 /* The device has gone: what is posted from now on is nobody's (send queues). */
 #define TCPZC_RING_GONE		(1u << 1)
+
+/*
+ * The connection takes no more at the moment: what is posted has to wait for what
+ * was posted before, and is sent with it. No doorbell can hasten it (send queues).
+ */
+#define TCPZC_RING_BACKLOG	(1u << 2)
 #define TCPZC_LOOK_NS		250000
 
 /*
