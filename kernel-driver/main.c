@@ -25,7 +25,7 @@ MODULE_PARM_DESC(port, "well-known TCP port; the same on all hosts (4795)");
 uint tcpzc_copy_threshold = 2048;
 module_param_named(copy_threshold, tcpzc_copy_threshold, uint, 0644);
 MODULE_PARM_DESC(copy_threshold,
-		 "payload of up to so many bytes is copied when sent, more is sent by reference; of queue pairs created from now on (2048)");
+		 "payload of up to so many bytes, at most 32768, is copied when sent, more is sent by reference; of queue pairs created from now on (2048)");
 
 uint tcpzc_min_retry_ms = 3000;
 module_param_named(min_retry_ms, tcpzc_min_retry_ms, uint, 0644);

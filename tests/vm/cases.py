@@ -9,7 +9,7 @@ from runlib.bed import Bed
 from runlib.case import Skip, Test, expect
 from runlib.pair import Pair
 
-from . import devices, hostile, kernel, trouble
+from . import admin, devices, hostile, kernel, trouble
 from .kernel import Kernel, Siw
 
 VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible",
@@ -166,5 +166,6 @@ def tests():
             *programs(), *rdma_cm(), *shared(), *verbs_tests(), *mixed(), *with_netem(),
             *(case(f"ucx/{name}", lambda ctx, each=each: ucx.run(ctx, Kernel, *each), LONG)
               for name, each in ucx.CASES.items()),
+            *(case(f"admin/{name}", run) for name, run in admin.CASES.items()),
             *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items()),
             *(case(f"hostile/{name}", run, LONG) for name, run in hostile.CASES.items())]

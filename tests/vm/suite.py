@@ -34,7 +34,7 @@ class Machine:
 
 
 QUICK = ("ibv_*/4096-bytes*", "ib_*/default", "ib_*/events", "ib_*/srq", "ib_*/inline",
-         "data/*", "devices/*", "trouble/*", "hostile/*", "netem/*", "kernel-as-*/ibv_rc_pingpong/4096*",
+         "data/*", "devices/*", "admin/*", "trouble/*", "hostile/*", "netem/*", "kernel-as-*/ibv_rc_pingpong/4096*",
          "rping/verified*", "ucmatose/default", "udaddy/default*", "ib_send_bw/rdma-cm*",
          "rstream/verify", "kernel-as-*/rping/verified")
 # Debian 13's rping can have 200 clients; its perftest's client with -R -c UD asks for

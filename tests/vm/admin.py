@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+"""What docs/kernel-mode.md promises to those who run machines: what a device does when
+its interface changes, network namespaces, limits, the module's parameters, what can be
+seen of queue pairs."""
+
+import contextlib
+import os
+import re
+import subprocess
+import time
+
+from runlib.case import Fail, Skip, expect
+from runlib.net import Namespace
+from runlib.pair import PORT, Pair
+
+from .devices import counters, end, opened, rdma, running
+from .kernel import Kernel, read
+from .trouble import must, rmmod
+
+PARAMETERS = "/sys/module/tcpzc/parameters"
+TRACING = "/sys/kernel/tracing"
+HUGE = "/proc/sys/vm/nr_hugepages"
+NAMES = "/run/netns"
+NOTICE = 10         # seconds in which what changes has changed
+NOBODY = 65534
+QUICK = ("-d", "tcpzc0", "-F", "-n", "200")
+
+
+def until(met, complaint, *processes):
+    deadline = time.monotonic() + NOTICE
+    while not met():
+        if time.monotonic() > deadline:
+            raise Fail("\n".join((complaint() if callable(complaint) else complaint,
+                                  *(process.describe() for process in processes))))
+        time.sleep(0.05)
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+# ---- the interface changes
+
+def exists(name):
+    return os.path.exists(f"/sys/class/infiniband/{name}")
+
+
+def events(ctx):
+    """A program hears what happens to the interface, and the device shows it."""
+    path, bed = opened(ctx)
+    name, space, netdev = (bed.device(path, "server"), path.spaces["server"],
+                           path.netdev["server"])
+    process = ctx.start(bed.command(path, "server", "ibv_asyncwatch", ["-d", "tcpzc0"]))
+    until(lambda: process.find("ibv_asyncwatch") or "async" in process.text(), "does not start",
+          process)
+    time.sleep(0.5)             # it says nothing when it has opened the device
+
+    def heard(number):
+        return lambda: re.search(rf"event_type .*\({number}\)", process.text())
+
+    def state(word):
+        return lambda: word in space.call("rdma", "link", "show", name + "/1")
+
+    for words, number, met in (
+            (("address", "add", "198.18.7.7/24", "dev", netdev), 18,
+             lambda: any(gid.endswith("c612:0707") for gid in bed.gids(path, "server").values())),
+            (("link", "set", netdev, "down"), 10, state("state DOWN")),
+            (("link", "set", netdev, "up"), 9, state("state ACTIVE")),
+            (("address", "delete", "198.18.7.7/24", "dev", netdev), 18,
+             lambda: not any(gid.endswith("c612:0707")
+                             for gid in bed.gids(path, "server").values()))):
+        space.call("ip", *words)
+        until(met, f"ip {' '.join(words)}: the device does not show it", process)
+        until(heard(number), f"ip {' '.join(words)}: no event {number}", process)
+    process.end()
+
+
+def moved(ctx):
+    """An interface that moves to another namespace loses its device there."""
+    path, bed = opened(ctx)
+    name = bed.device(path, "client")
+    path.cut = True
+    path.spaces["client"].call("ip", "link", "set", path.netdev["client"], "netns",
+                               str(path.spaces["server"].pid))
+    until(lambda: not exists(name), f"{name} is still there")
+    expect(exists(bed.device(path, "server")), "and so is the other's")
+
+
+# ---- namespaces
+
+def shown(space):
+    return {entry["ifname"] for entry in rdma(space, "dev", "show")}
+
+
+@contextlib.contextmanager
+def named(space):
+    """A name under which rdma finds the namespace."""
+    name = f"tcpzc-{space.pid}"
+    must("ip", "netns", "attach", name, str(space.pid))
+    try:
+        yield name
+    finally:
+        must("ip", "netns", "delete", name)
+
+
+def add_to(space, name, netdev):
+    """A device in the namespace, where there are no shared ones. False: not possible."""
+    process = subprocess.run(space.command("rdma", "link", "add", name, "type", "tcpzc",
+                                           "netdev", netdev), capture_output=True, text=True,
+                             check=False)
+    if process.returncode:
+        return False
+    if name not in shown(space):    # older kernels: it begins in the first
+        with named(space) as to:
+            must("rdma", "dev", "set", name, "netns", to)
+    return True
+
+
+def exclusive_devices(ctx):
+    """Each namespace sees its own devices alone, and they work there."""
+    # Before there is another namespace, and for as long as the machine runs.
+    must("rdma", "system", "set", "netns", "exclusive")
+    path = ctx.path("veth")
+    bed = Kernel(ctx)
+    for side, space in path.spaces.items():
+        name = bed.names[path, side] = f"tcpzc-{side}"
+        expect(add_to(space, name, path.netdev[side]), f"{name} cannot be made")
+    for side, space in path.spaces.items():
+        expect(shown(space) == {bed.device(path, side)}, f"{side} sees {shown(space)}")
+        bed.await_active(path, side)
+    Pair(ctx, bed, path, "ib_write_bw", QUICK).finish()
+    # A device that goes to another namespace than its interface is gone for the first.
+    with contextlib.closing(Namespace()) as third, named(third) as to:
+        name = bed.device(path, "server")
+        # Not with the side's mounts: they are older than the name.
+        must("nsenter", "-t", str(path.spaces["server"].pid), "-n", "--", "rdma", "dev", "set",
+             name, "netns", to)
+        expect(shown(third) == {name} and not shown(path.spaces["server"]),
+               f"third: {shown(third)}, server: {shown(path.spaces['server'])}")
+        third.call("rdma", "link", "delete", name)
+        until(lambda: not shown(third), "not deleted")
+    bed.delete(path, "client")
+
+
+# ---- limits
+
+def memlock(ctx):
+    """Registered memory counts: not more than a user may lock, and all that."""
+    path, bed = opened(ctx)
+
+    def command(side, limit, *args):
+        return bed.command(path, side, "prlimit",
+                           [f"--memlock={limit}", "setpriv", f"--reuid={NOBODY}",
+                            "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+                            "ibv_rc_pingpong", "-d", "tcpzc0", "-g", "0", "-e", "-n", "100",
+                            "-s", str(1 << 20), *args])
+
+    little = ctx.finish(command("server", 1 << 16), 20, name="with 64 KiB")
+    expect(little.status == 1 and "Couldn't register MR" in little.output(),
+           "64 KiB are enough, or no complaint", little)
+    server = ctx.start(command("server", 16 << 20), name="with 16 MiB")
+    until(lambda: PORT in path.listening("server"), "does not listen", server)
+    client = ctx.finish(command("client", 16 << 20, path.ipv4["server"]), 30, name="client")
+    expect(client.status == 0 and server.wait(10) and server.status == 0,
+           "16 MiB are not enough", server, client)
+
+
+def huge_pages(ctx):
+    """They are used as such."""
+    if not os.path.exists(HUGE):
+        raise Skip("this kernel has no huge pages")
+    path, bed = opened(ctx)
+    before = read(HUGE)
+    write(HUGE, "16")
+    try:
+        if int(read(HUGE)) < 8:
+            raise Skip(f"{read(HUGE)} huge pages can be had")
+        pair = running(ctx, bed, path, "--use_hugepages", "-s", "1048576")
+        for side, space in path.spaces.items():
+            mine = [entry for entry in rdma(space, "-dd", "resource", "show", "mr")
+                    if entry["ifname"] == bed.device(path, side)]
+            expect(any(entry["drv_block-shift"] >= 21 for entry in mine),
+                   f"no region of pieces of 2 MiB: {mine}", *pair.all())
+        end(pair)
+    finally:
+        write(HUGE, before)
+
+
+# ---- parameters
+
+@contextlib.contextmanager
+def parameter(name, value):
+    before = read(f"{PARAMETERS}/{name}")
+    write(f"{PARAMETERS}/{name}", value)
+    try:
+        yield
+    finally:
+        write(f"{PARAMETERS}/{name}", before + "\n")
+
+
+def congestion_control(ctx):
+    """Of connections made from now on; a name that TCP does not know is refused."""
+    path, bed = opened(ctx)
+    for value in ("no-such-thing", "x" * 40):
+        try:
+            write(f"{PARAMETERS}/cc", value)
+        except OSError:
+            continue
+        raise Fail(f"{value} is taken")
+    expect(read(f"{PARAMETERS}/cc") == "", "what was refused stays")
+    default = path.spaces["client"].call("sysctl", "-n",
+                                         "net.ipv4.tcp_congestion_control").strip()
+    expect(default != "reno", "the default is what is set here")
+    for value, wanted in (("reno", "reno"), ("", default)):
+        with parameter("cc", value + "\n"):
+            pair = running(ctx, bed, path)
+            found = path.spaces["client"].call("ss", "-Htin", "dport", "=", ":4795",
+                                               "or", "sport", "=", ":4795")
+            expect(re.search(rf"^\s+{wanted} ", found, re.M), f"not {wanted}: {found}",
+                   *pair.all())
+            end(pair)
+
+
+def copy_threshold(ctx):
+    """Payload of up to so many bytes is copied."""
+    path, bed = opened(ctx)
+    payload = 200 * 16384
+    for value, copied in (("16384", True), ("16383", False)):
+        with parameter("copy_threshold", value + "\n"):
+            before = counters(bed, path, "client")
+            Pair(ctx, bed, path, "ib_write_bw", (*QUICK, "-s", "16384")).finish()
+            after = counters(bed, path, "client")
+        grown = {name: after[name] - before[name] for name in after}
+        expect(grown["tx_bytes"] >= payload and grown["tx_copy_bytes"] == 0 and
+               (grown["tx_copied_bytes"] >= payload and not grown["tx_zcopy_bytes"] if copied else
+                not grown["tx_copied_bytes"] and grown["tx_zcopy_bytes"] >= payload),
+               f"{value}: {grown}")
+
+
+def port(ctx):
+    """Another well-known port: devices are reachable there and nowhere else."""
+    def load(*words):
+        done = rmmod()
+        expect(not done.returncode, f"rmmod: {done.stderr.strip()}")
+        must("modprobe", "tcpzc", *words)
+
+    load("port=4800")
+    try:
+        path, bed = opened(ctx)
+        found = path.listening("server")
+        expect(4800 in found and 4795 not in found, f"listens on {found}")
+        Pair(ctx, bed, path, "ib_write_bw", QUICK).finish()
+        bed.close()
+    finally:
+        load()
+
+
+# ---- what can be seen
+
+def bound_counters(ctx):
+    """The counters of one queue pair, and of programs; nothing is lost by it."""
+    path, bed = opened(ctx)
+    space, name = path.spaces["client"], bed.device(path, "client")
+
+    def shown_counters():
+        return [entry for entry in rdma(space, "statistic", "qp", "show", "link", name + "/1")
+                if entry["ifname"] == name]
+
+    pair = running(ctx, bed, path, "-q", "2")
+    qpn = min(entry["lqpn"] for entry in rdma(space, "resource", "show", "qp")
+              if entry["ifname"] == name and entry["type"] == "RC")
+    space.call("rdma", "statistic", "qp", "bind", "link", name + "/1", "lqpn", str(qpn))
+    until(lambda: any(entry["tx_msgs"] > 100 for entry in shown_counters()),
+          lambda: f"does not count: {shown_counters()}", *pair.all())
+    bound = shown_counters()[0]
+    total = counters(bed, path, "client")["tx_msgs"]
+    expect(len(shown_counters()) == 1 and bound["tx_msgs"] < total,
+           f"one of two queue pairs: {bound}, both: {total}", *pair.all())
+    space.call("rdma", "statistic", "qp", "unbind", "link", name + "/1", "cntn",
+               str(bound["cntn"]))
+    expect(not shown_counters() and counters(bed, path, "client")["tx_msgs"] >= total,
+           "lost with the counter", *pair.all())
+    end(pair)
+
+    space.call("rdma", "statistic", "qp", "set", "link", name + "/1", "auto", "type,pid", "on")
+    pair = running(ctx, bed, path)
+    until(lambda: any(entry["tx_msgs"] > 100 for entry in shown_counters()),
+          lambda: f"not by program: {shown_counters()}", *pair.all())
+    end(pair)
+    space.call("rdma", "statistic", "qp", "set", "link", name + "/1", "auto", "off")
+
+
+def resource_details(ctx):
+    """What rdma -dd shows of a queue pair at work."""
+    path, bed = opened(ctx)
+    pair = running(ctx, bed, path)
+    for side, space in path.spaces.items():
+        entry = next(entry for entry in rdma(space, "-dd", "resource", "show", "qp")
+                     if entry["ifname"] == bed.device(path, side) and entry["type"] == "RC")
+        other = "client" if side == "server" else "server"
+        expect(entry["drv_conn"] == "up" and entry["drv_local"].startswith(path.ipv4[side] + ":") and
+               entry["drv_peer"].startswith(path.ipv4[other] + ":") and entry["drv_sq-depth"] > 0,
+               f"rdma -dd resource show qp: {entry}", *pair.all())
+        for kind, name in (("cq", "drv_depth"), ("mr", "drv_blocks")):
+            found = [entry for entry in rdma(space, "-dd", "resource", "show", kind)
+                     if entry["ifname"] == bed.device(path, side) and name in entry]
+            expect(found, f"rdma -dd resource show {kind}: no {name}", *pair.all())
+    end(pair)
+
+
+POINTS = ("doorbell", "send", "recv", "place", "acked", "complete", "conn", "modify", "mr_reg",
+          "mr_dereg")
+
+
+def tracepoints(ctx):
+    """A work request can be followed."""
+    if not os.path.exists(f"{TRACING}/events"):
+        must("mount", "-t", "tracefs", "tracefs", TRACING)
+    path, bed = opened(ctx)
+    write(f"{TRACING}/events/tcpzc/enable", "1")
+    try:
+        Pair(ctx, bed, path, "ib_send_bw", (*QUICK, "-s", "65536", "-e")).finish()
+    finally:
+        write(f"{TRACING}/events/tcpzc/enable", "0")
+    text = read(f"{TRACING}/trace")
+    write(f"{TRACING}/trace", "")
+    missing = [point for point in POINTS if f" tcpzc_{point}: " not in text]
+    expect(not missing, f"no line of {missing} in\n{text[:2000]}")
+
+
+CASES = {"events": events, "netdev-moves": moved, "exclusive-netns": exclusive_devices,
+         "memlock": memlock, "huge-pages": huge_pages, "cc": congestion_control,
+         "copy-threshold": copy_threshold, "port": port, "bound-counters": bound_counters,
+         "resource-details": resource_details, "tracepoints": tracepoints}
