@@ -219,12 +219,14 @@ static void tcpzc_sq_look(struct tcpzc_qp *qp, u64 now)
 }
 
 /*
- * Raise the flag if nothing has come for long enough, and none is waiting for
- * room. False: something has come meanwhile.
+ * Raise the flag if nothing has come for long enough; not while some of it waits
+ * for room, and afterwards not before another look. False: something has come
+ * meanwhile.
  */
 static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 {
 	bool waited = qp->sq_flags & TCPZC_RING_BACKLOG;
+	bool looks;
 
 	if (now >= qp->look_at)
 		qp->look_at = 0;
@@ -232,13 +234,11 @@ static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 		tcpzc_sq_flag(qp, TCPZC_RING_BACKLOG);
 		return true;
 	}
-	if (waited)
-		qp->look_at = tcpzc_sq_promises(qp) ? now + TCPZC_LOOK_NS : 0;
-	if (waited && qp->look_at)
-		tcpzc_sq_flag(qp, 0);
-	if (qp->look_at || tcpzc_sq_rings(qp))
+	if (!waited && (qp->look_at || tcpzc_sq_rings(qp)))
 		return true;
-	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP);
+	looks = waited && tcpzc_sq_promises(qp);
+	qp->look_at = looks ? now + TCPZC_LOOK_NS : 0;
+	tcpzc_sq_flag(qp, looks ? 0 : TCPZC_RING_NEED_WAKEUP);
 	/* Pairs with the barrier between publishing and reading the flag. */
 	return READ_ONCE(qp->sq->hdr->prod) == qp->seen;
 }
