@@ -26,6 +26,7 @@ struct node {
 static struct ibv_context *ctx;
 static struct ibv_pd *pd;
 static struct ibv_ah *ah;
+static struct ibv_comp_channel *channel;	/* of receive queues; or NULL */
 static union ibv_gid gid;
 static int gid_index;
 static unsigned int mtu;
@@ -58,7 +59,7 @@ static void node_open(struct node *n, struct ibv_srq *srq)
 	n->mem = map_private(SLOTS * SLOT);
 	n->mr = ibv_reg_mr(pd, n->mem, SLOTS * SLOT, IBV_ACCESS_LOCAL_WRITE);
 	n->scq = ibv_create_cq(ctx, 128, NULL, NULL, 0);
-	n->rcq = ibv_create_cq(ctx, 128, NULL, NULL, 0);
+	n->rcq = ibv_create_cq(ctx, 128, NULL, channel, 0);
 	check(n->mr && n->scq && n->rcq);
 	init.send_cq = n->scq;
 	init.recv_cq = n->rcq;
@@ -455,6 +456,49 @@ static void flushed(void)
 	end();
 }
 
+/*
+ * UCX unmaps the memory of its receives, lets go of the region later, and destroys
+ * the queue pair in between, while datagrams come.
+ */
+static void unmapped(void)
+{
+	struct ibv_cq *cq;
+	struct node a, b;
+	struct ibv_wc wc;
+	void *context;
+	int i;
+
+	begin();
+	channel = ibv_create_comp_channel(ctx);
+	check(channel);
+	node_open(&a, NULL);
+	for (i = 0; i < 20; i++) {
+		node_open(&b, NULL);
+		receive(&b, 0);
+		receive(&b, 1);
+		check_rc(ibv_req_notify_cq(b.rcq, 0), 0);
+		unmap(b.mem, SLOTS * SLOT);
+		/* This one is taken by whoever raises events. */
+		send_to(&a, b.qp->qp_num, QKEY, 1000, 1);
+		check_rc(ibv_get_cq_event(channel, &cq, &context), 0);
+		ibv_ack_cq_events(cq, 1);
+		check(poll_one(b.rcq, &wc, WAIT_MS));
+		check_eq(wc.status, IBV_WC_SUCCESS);
+		/* And this one comes while the queue pair is destroyed. */
+		send_to(&a, b.qp->qp_num, QKEY, 1000, 1);
+		check_rc(ibv_destroy_qp(b.qp), 0);
+		check_rc(ibv_destroy_cq(b.scq), 0);
+		check_rc(ibv_destroy_cq(b.rcq), 0);
+		check_rc(ibv_dereg_mr(b.mr), 0);
+		sent(&a, 1, IBV_WC_SUCCESS);
+		sent(&a, 1, IBV_WC_SUCCESS);
+	}
+	node_close(&a);
+	check_rc(ibv_destroy_comp_channel(channel), 0);
+	channel = NULL;
+	end();
+}
+
 static const struct test_case cases[] = {
 	CASE(sizes),
 	CASE(in_order),
@@ -465,6 +509,7 @@ static const struct test_case cases[] = {
 	CASE(key_and_length),
 	CASE(too_long),
 	CASE(flushed),
+	CASE(unmapped),
 	CASES_END
 };
 

@@ -361,6 +361,7 @@ struct tz_mr *ub_mr_find(struct tz_qp *eng, u32 key);
 void ub_mr_get(struct tz_mr *mr);
 void ub_mr_put(struct tz_mr *mr);
 void ub_mr_write(struct tz_mr *mr, u64 off, const void *src, u32 len);
+void ub_mr_write_ud(struct tz_mr *mr, u64 off, const void *src, u32 len);
 void ub_mr_read(struct tz_mr *mr, u64 off, void *dst, u32 len);
 u64 ub_mr_atomic(struct tz_mr *mr, u64 off, enum tz_atomic_kind kind,
 		 u64 compare_add, u64 swap);
@@ -571,6 +572,8 @@ void ub_sock_stop_asking(struct ub_conn *c);
 
 int ub_progress_start(struct ub_context *ctx);
 void ub_progress_stop(struct ub_context *ctx);
+/* Is the calling thread a progress thread? */
+bool ub_progress_is_this(void);
 /* Make the progress thread look again now. */
 void ub_progress_wake(struct ub_context *ctx);
 /* Make it wake at @at at the latest. */

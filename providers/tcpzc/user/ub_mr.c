@@ -8,9 +8,12 @@
  * waits for every turn that is under way: afterwards no engine touches the
  * memory.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "ub.h"
 
@@ -270,6 +273,23 @@ void ub_mr_write(struct tz_mr *mr, u64 off, const void *from, u32 len)
 	}
 	for (; len; len--)
 		__atomic_store_n(dst++, *src++, __ATOMIC_RELEASE);
+}
+
+/*
+ * Datagrams come at any time. Before UCX destroys a queue pair it unmaps the memory
+ * of its receives, whose regions it deregisters later: an adapter goes on writing
+ * to the pages, which are pinned. So the progress thread, which cannot know, has
+ * the kernel copy, which skips what is not there.
+ */
+void ub_mr_write_ud(struct tz_mr *mr, u64 off, const void *from, u32 len)
+{
+	struct iovec src = { (void *)from, len };
+	struct iovec dst = { ub_mr_of(mr)->addr + off, len };
+
+	if (!ub_progress_is_this() ||
+	    (process_vm_writev(getpid(), &src, 1, &dst, 1, 0) < 0 &&
+	     errno != EFAULT))
+		ub_mr_write(mr, off, from, len);	/* nor if that is forbidden */
 }
 
 u64 ub_mr_atomic(struct tz_mr *mr, u64 off, enum tz_atomic_kind kind,

@@ -198,11 +198,19 @@ static void ub_progress_linger(struct ub_context *ctx, u32 calls)
 	}
 }
 
+static _Thread_local bool ub_this_progresses;
+
+bool ub_progress_is_this(void)
+{
+	return ub_this_progresses;
+}
+
 static void *ub_progress_main(void *arg)
 {
 	struct ub_context *ctx = arg;
 	u64 tick_at = 0;
 
+	ub_this_progresses = true;
 	while (!atomic_load(&ctx->stop)) {
 		u64 sleep_ns, seen = ctx->served_bytes;
 		u32 calls = atomic_load(&ctx->verbs_calls);

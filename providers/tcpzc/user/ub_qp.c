@@ -45,19 +45,23 @@ static void ub_qp_event(struct tz_qp *eng, enum tz_event event)
 		       types[event]);
 }
 
-static const struct tz_ops ub_engine_ops = {
-	.mr_find = ub_mr_find,
-	.mr_get = ub_mr_get,
-	.mr_put = ub_mr_put,
-	.mr_write = ub_mr_write,
-	.mr_read = ub_mr_read,
-	.mr_atomic = ub_mr_atomic,
-	.srq_take = ub_srq_take,
-	.complete_send = ub_complete_send,
-	.complete_recv = ub_complete_recv,
-	.event = ub_qp_event,
-	.heard_ns = ub_sock_heard_ns,
-};
+/* The engine's for RC and UC, and for UD. */
+#define UB_ENGINE_OPS(write) {			\
+	.mr_find = ub_mr_find,			\
+	.mr_get = ub_mr_get,			\
+	.mr_put = ub_mr_put,			\
+	.mr_write = (write),			\
+	.mr_read = ub_mr_read,			\
+	.mr_atomic = ub_mr_atomic,		\
+	.srq_take = ub_srq_take,		\
+	.complete_send = ub_complete_send,	\
+	.complete_recv = ub_complete_recv,	\
+	.event = ub_qp_event,			\
+	.heard_ns = ub_sock_heard_ns,		\
+}
+
+static const struct tz_ops ub_engine_ops = UB_ENGINE_OPS(ub_mr_write);
+static const struct tz_ops ub_ud_engine_ops = UB_ENGINE_OPS(ub_mr_write_ud);
 
 /* ---- create ------------------------------------------------------------- */
 
@@ -165,7 +169,8 @@ struct tcpzc_qp *ub_create_qp(struct tcpzc_pd *pd, struct ibv_qp_init_attr *attr
 {
 	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
 	struct tz_qp_init init = {
-		.ops = &ub_engine_ops,
+		.ops = attr->qp_type == IBV_QPT_UD ? &ub_ud_engine_ops :
+						     &ub_engine_ops,
 		.type = attr->qp_type,
 		.pdn = pd->pdn,
 		.rq_pdn = attr->srq ? tcpzc_pd_inner(attr->srq->pd)->pdn : 0,
@@ -313,11 +318,15 @@ static bool ub_av_ok(const struct ub_context *ctx, const struct ibv_qp_attr *att
  * What the peer has sent and what was posted here before now counts as having
  * happened, as it would have on an adapter: programs post their last message and
  * disconnect without waiting for it (libfabric), and hear of a disconnect, which
- * takes another way, before they look at their queue pair. Turn held.
+ * takes another way, before they look at their queue pair. Datagrams may get lost,
+ * and the memory of receives may be gone while its region is still registered: UCX
+ * unmaps it before it destroys the queue pair. Turn held.
  */
 static void ub_catch_up(struct ub_qp *qp, u64 now)
 {
-	if (qp->conn.state == UB_CONN_UP)
+	if (tz_qp_is_ud(&qp->eng))
+		ub_run_tx(qp, now);
+	else if (qp->conn.state == UB_CONN_UP)
 		ub_run(qp, now);
 	ub_flush_acks(qp);
 }
