@@ -5,7 +5,7 @@ from runlib import root
 from runlib.bed import Asan, Bed, LittleMemlock, Tsan, Unprivileged
 from runlib.case import Test
 
-from . import crash, data, devices, launcher, many, perftest, pingpong, rdmacm, settings, ucx
+from . import crash, data, devices, launcher, many, mpi, perftest, pingpong, rdmacm, settings, ucx
 
 QUICK = {"data/write", "data/send", "data/read", "data/fetch-add", "launcher/options",
          "launcher/statuses", "launcher/killed", "settings/ports", "settings/bad-values",
@@ -76,6 +76,11 @@ def ucx_tests(suite, bed):
                  limit=110, cpu=2)
 
 
+def mpi_tests(suite, bed):
+    return table(suite, bed, "mpi", mpi.CASES, lambda ctx, case: mpi.run(ctx, bed, *case),
+                 limit=150, cpu=2)
+
+
 def silence_tests(suite, bed):
     return [Test(f"{suite}/killed/{topic}", lambda ctx, run=run: run(ctx, bed), limit=90,
                  build=bed.variant, quick=suite == "apps")
@@ -113,6 +118,7 @@ def tests():
         *device_tests("apps", Bed), *other_tests("apps", Bed),
         *programs("apps", Bed, quick=True), *data_tests("apps", Bed),
         *rdmacm_tests("apps", Bed), *rdmacm_cases("apps", Bed), *ucx_tests("apps", Bed),
+        *mpi_tests("apps", Bed),
         *crash_tests("apps", Bed, rounds=3),
         *silence_tests("apps", Bed),
         *programs("nobody", Unprivileged, "other"), *device_tests("nobody", Unprivileged),

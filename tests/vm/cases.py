@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from apps import crash, data, many, perftest, pingpong, rdmacm, ucx
+from apps import crash, data, many, mpi, perftest, pingpong, rdmacm, ucx
 from runlib.bed import Bed
 from runlib.case import Skip, Test, expect
 from runlib.pair import Pair
@@ -166,6 +166,9 @@ def tests():
             *programs(), *rdma_cm(), *shared(), *verbs_tests(), *mixed(), *with_netem(),
             *(case(f"ucx/{name}", lambda ctx, each=each: ucx.run(ctx, Kernel, *each), LONG)
               for name, each in ucx.CASES.items()),
+            # One-sided operations wait by polling, each of them for a turn of the processor.
+            *(case(f"mpi/{name}", lambda ctx, each=each: mpi.run(ctx, Kernel, *each[:2], ()), LONG)
+              for name, each in mpi.CASES.items()),
             *(case(f"admin/{name}", run) for name, run in admin.CASES.items()),
             *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items()),
             *(case(f"hostile/{name}", run, LONG) for name, run in hostile.CASES.items())]
