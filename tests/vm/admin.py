@@ -46,15 +46,22 @@ def exists(name):
     return os.path.exists(f"/sys/class/infiniband/{name}")
 
 
+def hears(pid):
+    """Whether the process has opened a device: events are kept for it from now on."""
+    try:
+        return pid and any("[infinibandevent]" in os.readlink(entry.path)
+                           for entry in os.scandir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
 def events(ctx):
     """A program hears what happens to the interface, and the device shows it."""
     path, bed = opened(ctx)
     name, space, netdev = (bed.device(path, "server"), path.spaces["server"],
                            path.netdev["server"])
     process = ctx.start(bed.command(path, "server", "ibv_asyncwatch", ["-d", "tcpzc0"]))
-    until(lambda: process.find("ibv_asyncwatch") or "async" in process.text(), "does not start",
-          process)
-    time.sleep(0.5)             # it says nothing when it has opened the device
+    until(lambda: hears(process.find("ibv_asyncwatch")), "does not open the device", process)
 
     def heard(number):
         return lambda: re.search(rf"event_type .*\({number}\)", process.text())
