@@ -324,7 +324,7 @@ static bool ub_av_ok(const struct ub_context *ctx, const struct ibv_qp_attr *att
  */
 static void ub_catch_up(struct ub_qp *qp, u64 now)
 {
-	if (tz_qp_is_ud(&qp->eng))
+	if (qp->conn.state == UB_CONN_UP && tz_qp_is_ud(&qp->eng))
 		ub_run_tx(qp, now);
 	else if (qp->conn.state == UB_CONN_UP)
 		ub_run(qp, now);

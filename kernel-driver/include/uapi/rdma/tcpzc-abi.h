@@ -55,7 +55,7 @@ struct tcpzc_ring_hdr {
  *
  * While the flag of a send queue is clear, the engine promises to look at the
  * ring again by itself: when the peer acknowledges something, or within
- * TCPZC_LOOK_NS, or (TCPZC_RING_BACKLOG) before it sleeps.
+ * TCPZC_LOOK_NS; with TCPZC_RING_BACKLOG when there is room.
  */
 #define TCPZC_RING_NEED_WAKEUP	(1u << 0)
 
@@ -67,6 +67,7 @@ struct tcpzc_ring_hdr {
  * was posted before, and is sent with it. No doorbell can hasten it (send queues).
  */
 #define TCPZC_RING_BACKLOG	(1u << 2)
+
 #define TCPZC_LOOK_NS		250000
 
 /*
