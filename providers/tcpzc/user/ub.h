@@ -572,8 +572,8 @@ void ub_sock_stop_asking(struct ub_conn *c);
 
 int ub_progress_start(struct ub_context *ctx);
 void ub_progress_stop(struct ub_context *ctx);
-/* Is the calling thread a progress thread? */
-bool ub_progress_is_this(void);
+/* Is the calling thread @ctx's progress thread? */
+bool ub_progress_is_this(const struct ub_context *ctx);
 /* Make the progress thread look again now. */
 void ub_progress_wake(struct ub_context *ctx);
 /* Make it wake at @at at the latest. */

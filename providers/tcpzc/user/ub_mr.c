@@ -283,10 +283,11 @@ void ub_mr_write(struct tz_mr *mr, u64 off, const void *from, u32 len)
  */
 void ub_mr_write_ud(struct tz_mr *mr, u64 off, const void *from, u32 len)
 {
+	struct ub_mr *region = ub_mr_of(mr);
 	struct iovec src = { (void *)from, len };
-	struct iovec dst = { ub_mr_of(mr)->addr + off, len };
+	struct iovec dst = { region->addr + off, len };
 
-	if (!ub_progress_is_this() ||
+	if (!ub_progress_is_this(ub_ctx_of(region->base.vmr.ibv_mr.context)) ||
 	    (process_vm_writev(getpid(), &src, 1, &dst, 1, 0) < 0 &&
 	     errno != EFAULT))
 		ub_mr_write(mr, off, from, len);	/* nor if that is forbidden */

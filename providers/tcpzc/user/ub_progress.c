@@ -198,11 +198,11 @@ static void ub_progress_linger(struct ub_context *ctx, u32 calls)
 	}
 }
 
-static _Thread_local bool ub_this_progresses;
-
-bool ub_progress_is_this(void)
+bool ub_progress_is_this(const struct ub_context *ctx)
 {
-	return ub_this_progresses;
+	/* No thread-local variable: what a library that is loaded late has of those,
+	 * LeakSanitizer takes wrong addresses for, and ends applications. */
+	return ctx->thread_runs && pthread_equal(ctx->thread, pthread_self());
 }
 
 static void *ub_progress_main(void *arg)
@@ -210,7 +210,6 @@ static void *ub_progress_main(void *arg)
 	struct ub_context *ctx = arg;
 	u64 tick_at = 0;
 
-	ub_this_progresses = true;
 	while (!atomic_load(&ctx->stop)) {
 		u64 sleep_ns, seen = ctx->served_bytes;
 		u32 calls = atomic_load(&ctx->verbs_calls);
