@@ -169,7 +169,7 @@ static bool tcpzc_sq_rings(const struct tcpzc_qp *qp)
 /*
  * What is posted is known now, and is about to be sent as far as that is possible.
  * If it is not rung for, the ring is looked at again TCPZC_LOOK_NS after posts
- * were last found.
+ * were last found, or as much later as TCPZC_LOOK_SLACK_NS.
  */
 static void tcpzc_sq_note(struct tcpzc_qp *qp, u64 now)
 {
@@ -378,10 +378,13 @@ static void tcpzc_tx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 
 static void tcpzc_arm_timer(struct tcpzc_qp *qp, u64 now)
 {
-	u64 at = tz_qp_deadline(&qp->eng);
+	u64 at = tz_qp_deadline(&qp->eng), by = at;
 
-	if (qp->look_at && (!at || qp->look_at < at))
-		at = qp->look_at;
+	/* The looks of many queue pairs share an interrupt. */
+	if (qp->look_at) {
+		at = min_not_zero(at, qp->look_at);
+		by = min_not_zero(by, qp->look_at + TCPZC_LOOK_SLACK_NS);
+	}
 	if (!at || qp->dead)
 		return;
 	if (at <= now) {
@@ -389,10 +392,11 @@ static void tcpzc_arm_timer(struct tcpzc_qp *qp, u64 now)
 		return;
 	}
 	/* One that fires too early finds nothing to do and is set anew. */
-	if (qp->timer_at && qp->timer_at <= at)
+	if (hrtimer_is_queued(&qp->timer) && qp->timer_by <= by)
 		return;
-	qp->timer_at = at;
-	hrtimer_start(&qp->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_SOFT);
+	qp->timer_by = by;
+	hrtimer_start_range_ns(&qp->timer, ns_to_ktime(at), by - at,
+			       HRTIMER_MODE_ABS_SOFT);
 }
 
 void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to)
@@ -471,8 +475,6 @@ static void tcpzc_begin(struct tcpzc_qp *qp, u64 now)
 {
 	u64 at = tz_qp_deadline(&qp->eng);
 
-	if (qp->timer_at && now >= qp->timer_at)
-		qp->timer_at = 0;
 	if (at && now >= at)
 		tz_qp_timer(&qp->eng, now);
 	tz_qp_kick(&qp->eng, now);

@@ -273,7 +273,7 @@ struct tcpzc_qp {
 
 	struct work_struct bh_work;	/* a turn of io.c, in softirq */
 	struct hrtimer timer;
-	u64 timer_at;			/* when it will fire; 0: not armed */
+	u64 timer_by;			/* when it fires at the latest */
 	u64 look_at;			/* when to look at the ring again; 0 */
 	u32 seen;			/* ring's producer index at the last look */
 	u32 sq_flags;			/* what the ring's flags were set to */

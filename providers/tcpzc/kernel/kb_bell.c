@@ -4,7 +4,7 @@
  *
  * A doorbell is a system call, in which the kernel sends what was posted. While
  * TCPZC_RING_NEED_WAKEUP is clear the kernel looks at the ring by itself, with
- * the next acknowledgement and after TCPZC_LOOK_NS at the latest; so a post may
+ * the next acknowledgement and after a millisecond at the latest; so a post may
  * be left to it, or wait for others in order to be sent with them. But one that
  * somebody waits for must not be late. Hence a post is rung for at once
  *

@@ -54,8 +54,8 @@ struct tcpzc_ring_hdr {
  * a full barrier, so that one of the two sides sees the other.
  *
  * While the flag of a send queue is clear, the engine promises to look at the
- * ring again by itself: when the peer acknowledges something, or within
- * TCPZC_LOOK_NS; with TCPZC_RING_BACKLOG when there is room.
+ * ring again by itself: when the peer acknowledges something, or after TCPZC_LOOK_NS,
+ * or as much later as TCPZC_LOOK_SLACK_NS; with TCPZC_RING_BACKLOG when there is room.
  */
 #define TCPZC_RING_NEED_WAKEUP	(1u << 0)
 
@@ -69,6 +69,7 @@ struct tcpzc_ring_hdr {
 #define TCPZC_RING_BACKLOG	(1u << 2)
 
 #define TCPZC_LOOK_NS		250000
+#define TCPZC_LOOK_SLACK_NS	750000
 
 /*
  * Which completion is to raise an event. The application stores it and then,
