@@ -12,12 +12,11 @@ import signal
 import time
 
 from runlib import net
-from runlib.case import Fail, expect
+from runlib.case import Fail, expect, until
 from runlib.pair import Pair
 
 PATIENCE = 15       # seconds; a queue pair's retries take at least three
 HOST_PATIENCE = 14  # five retransmissions of TCP, and an answer to the last: 7.5
-START = 10
 STOPPED = 7         # seconds; more than twice the least time of a queue pair
 LONG = ("-D", "20")
 # topic, program, arguments, whether the server / the client must notice by itself
@@ -92,10 +91,8 @@ def has_met(pair):
 
 def await_started(pair, process, name):
     """Until the program is there: a busy machine may be slow to start it."""
-    deadline = time.monotonic() + START
-    while not process.find(name) and process.poll() is None:
-        expect(time.monotonic() < deadline, f"{name} has not been started", *pair.all())
-        time.sleep(0.005)
+    until(lambda: process.find(name) or process.poll() is not None,
+          f"{name} has not been started", *pair.all(), tick=0.005)
 
 
 def host_vanishes(ctx, bed_class):
@@ -108,11 +105,9 @@ def host_vanishes(ctx, bed_class):
     sides = (pair.server, pair.client)
     expect(not any(p.poll() is not None for p in sides), "ends too early", *sides)
     path.unplug("server")
-    deadline = time.monotonic() + HOST_PATIENCE
-    while not (ended := [p for p in sides if p.poll() is not None]):
-        expect(time.monotonic() < deadline,
-               f"neither side has noticed anything for {HOST_PATIENCE} s", *sides)
-        time.sleep(0.05)
+    ended = until(lambda: [p for p in sides if p.poll() is not None],
+                  f"neither side has noticed anything for {HOST_PATIENCE} s", *sides,
+                  limit=HOST_PATIENCE)
     for side in ended:
         expect(side.status > 0, f"the {side.name} takes it for success", *sides)
         expect("Failed status" in side.output(), "no failed completion", *sides)

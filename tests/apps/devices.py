@@ -6,7 +6,7 @@ import signal
 import time
 
 from runlib import net
-from runlib.case import expect
+from runlib.case import expect, until
 
 
 def finished(ctx, bed, path, program, *args, env=None, side="server"):
@@ -66,10 +66,7 @@ def ibv_asyncwatch(ctx, bed_class):
     bed.prepare(path)
     process = ctx.start(bed.command(path, "server", "ibv_asyncwatch", ["-d", "tcpzc0"],
                                     {"TCPZC_NETDEV": path.netdev["server"]}))
-    deadline = time.monotonic() + 10
-    while "ibv_asyncwatch" and not (pid := process.find("ibv_asyncwatch")):
-        expect(process.poll() is None and time.monotonic() < deadline, "not started", process)
-        time.sleep(0.01)
+    pid = until(lambda: process.find("ibv_asyncwatch"), "not started", alive=[process])
     time.sleep(1)
     expect(process.poll() is None, "it has ended by itself", process)
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
@@ -85,13 +82,10 @@ def ibv_asyncwatch(ctx, bed_class):
 
 
 def await_text(process, text, after=0):
-    """Where the output says that, from a position on; returns where it ends."""
-    deadline = time.monotonic() + 10
-    while (at := process.text().find(text, after)) < 0:
-        expect(process.poll() is None and time.monotonic() < deadline,
-               f"no {text} after position {after}", process)
-        time.sleep(0.02)
-    return at + len(text)
+    """Until the output says that, from a position on; returns where it ends."""
+    until(lambda: text in process.text()[after:], f"no {text} after position {after}",
+          alive=[process])
+    return process.text().index(text, after) + len(text)
 
 
 def port_events(ctx, bed_class):

@@ -6,10 +6,9 @@ import os
 import shutil
 import signal
 import stat
-import time
 
 from runlib import builds
-from runlib.case import Skip, expect
+from runlib.case import Skip, expect, until
 
 OURS, CANNOT_RUN, NOT_FOUND = 125, 126, 127
 
@@ -94,11 +93,8 @@ def signals(launch):
 
 
 def await_text(process, text, limit=10):
-    deadline = time.monotonic() + limit
-    while text not in process.output():
-        expect(process.poll() is None and time.monotonic() < deadline,
-               f"does not come to say: {text}", process)
-        time.sleep(0.01)
+    until(lambda: text in process.output(), f"does not come to say: {text}",
+          alive=[process], limit=limit)
 
 
 def killed(launch):
@@ -107,10 +103,8 @@ def killed(launch):
     await_text(process, "ready")
     os.kill(process.find("tcpzc-run"), signal.SIGKILL)
     expect(process.wait(5), "still running", process)
-    deadline = time.monotonic() + 5
-    while process.find("sleep"):
-        expect(time.monotonic() < deadline, "the program outlives tcpzc-run", process)
-        time.sleep(0.01)
+    until(lambda: not process.find("sleep"), "the program outlives tcpzc-run", process,
+          limit=5)
     expect(launch.run("true").status == 0, "the next run fails", process)
 
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, replace
 
 from runlib import net
-from runlib.case import Fail, Skip, expect
+from runlib.case import Fail, Skip, expect, until
 
 PORT = 9411
 TCP, UDP = 0x106, 0x111
@@ -118,12 +118,8 @@ def perftest():
 
 
 def await_listening(bed, path, process, ps, port, side="server"):
-    deadline = time.monotonic() + START
-    while (ps, port) not in bed.cm_ports(path, side):
-        expect(process.poll() is None, f"the {side} ends before it listens", process)
-        if time.monotonic() > deadline:
-            raise Fail(f"the {side} does not listen\n" + process.describe())
-        time.sleep(0.02)
+    until(lambda: (ps, port) in bed.cm_ports(path, side), f"the {side} does not listen",
+          alive=[process], limit=START)
 
 
 def words(case, path, text):
@@ -299,10 +295,9 @@ def unread(ctx, bed_class):
     owner = serve(ctx, bed, path, PORT, name="owner")
     other = serve(ctx, bed, path, PORT + 1, (), name="other")
     client = rping(ctx, bed, path, PORT + 1, 6000)
-    deadline = time.monotonic() + START
-    while net.ESTABLISHED not in {state for _, state in net.tcp_sockets(path.spaces["server"])}:
-        expect(time.monotonic() < deadline, "no connection", other, client)
-        time.sleep(0.02)
+    until(lambda: net.ESTABLISHED in {state for _, state in
+                                      net.tcp_sockets(path.spaces["server"])},
+          "no connection", other, client, limit=START)
     time.sleep(0.3)         # for the RTU
     pid = program_pid(owner, "rping")
     os.kill(pid, signal.SIGSTOP)
@@ -395,11 +390,8 @@ def libfabric(ctx, bed_class):
         space.call("mount", "--bind", name, bed.root + "/etc/hosts")
     args = ["-p", "verbs", "-e", "msg", "-I", 50]
     server = ctx.start(bed.command(path, "server", "fi_pingpong", args), 60, name="server")
-    deadline = time.monotonic() + START
-    while 47592 not in path.listening("server"):
-        expect(server.poll() is None and time.monotonic() < deadline,
-               "fi_pingpong does not listen", server)
-        time.sleep(0.05)
+    until(lambda: 47592 in path.listening("server"), "fi_pingpong does not listen",
+          alive=[server], limit=START)
     client = ctx.start(bed.command(path, "client", "fi_pingpong", [*args, path.ipv4["server"]]),
                        60, name="client")
     client.wait(50)

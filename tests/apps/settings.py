@@ -2,9 +2,8 @@
 """TCPZC_PORTS, TCPZC_CC and the others: good values act, bad ones are refused."""
 
 import re
-import time
 
-from runlib.case import expect
+from runlib.case import expect, until
 from runlib.pair import PORT, Pair
 
 from . import rdmacm
@@ -16,11 +15,8 @@ def running_pair(ctx, bed_class, env, program="ib_write_bw", args=WRITE):
     """A pair that moves data for a while, and the path that it is on."""
     path = ctx.path("veth")
     pair = Pair(ctx, bed_class(ctx), path, program, args, env=env)
-    deadline = time.monotonic() + 10
-    while not connections(path, "client"):
-        expect(pair.client.poll() is None and time.monotonic() < deadline, "no connection",
-               *pair.all())
-        time.sleep(0.01)
+    until(lambda: connections(path, "client"), "no connection", *pair.all(),
+          alive=[pair.client])
     return pair, path
 
 
@@ -95,10 +91,7 @@ def ports_used_up(ctx, bed_class):
     env = {"TCPZC_PORTS": "40200-40200"}
     first = ctx.start(bed.command(path, "server", "ibv_rc_pingpong",
                                   ["-d", "tcpzc0", "-g", "0", "-p", PORT], env))
-    deadline = time.monotonic() + 10
-    while 40200 not in path.listening("server"):
-        expect(first.poll() is None and time.monotonic() < deadline, "does not listen", first)
-        time.sleep(0.01)
+    until(lambda: 40200 in path.listening("server"), "does not listen", alive=[first])
     second = ctx.finish(bed.command(path, "server", "ibv_rc_pingpong",
                                     ["-d", "tcpzc0", "-g", "0", "-p", PORT + 1], env), 10)
     expect(second.status == 1 and "Couldn't create QP" in second.output(),

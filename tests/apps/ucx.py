@@ -2,13 +2,11 @@
 """UCX over verbs: ucx_perftest with nothing but its RC and UD transports."""
 
 import shutil
-import time
 
-from runlib.case import Skip, expect
+from runlib.case import Skip, expect, until
 
 RC, UD = "rc_verbs,ud_verbs", "ud_verbs"      # RC's connections are made by UD
 PORT = 13337
-START = 10
 
 CASES = {
     "rc-tag-lat": (RC, "-t tag_lat -s 8"),
@@ -38,11 +36,8 @@ def run(ctx, bed, transports, words):
     server = ctx.start(bed.command(path, "server", "ucx_perftest", args,
                                    environment(bed, path, "server", transports)),
                        80, name="server")
-    deadline = time.monotonic() + START
-    while PORT not in path.listening("server"):
-        expect(server.poll() is None and time.monotonic() < deadline,
-               "ucx_perftest does not listen", server)
-        time.sleep(0.05)
+    until(lambda: PORT in path.listening("server"), "ucx_perftest does not listen",
+          alive=[server])
     client = ctx.start(bed.command(path, "client", "ucx_perftest", [*args, path.ipv4["server"]],
                                    environment(bed, path, "client", transports)),
                        80, name="client")

@@ -4,11 +4,13 @@
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 
 from . import leftover, net, proc
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PATIENCE = 10       # seconds in which what is to happen has happened
 
 
 class Fail(Exception):
@@ -33,6 +35,21 @@ def expect(condition, text, *processes):
     """Fail with text and what the processes printed, unless condition."""
     if not condition:
         raise Fail("\n".join([text, *(p.describe() for p in processes if p)]))
+
+
+def until(met, text, *processes, limit=PATIENCE, alive=(), tick=0.01):
+    """Wait until met() is true, and return its value.
+
+    Fail with text (or what text() returns) and what the processes printed if that takes
+    more than limit seconds, or if one of those that are to be alive ends before.
+    """
+    deadline = time.monotonic() + limit
+    while not (found := met()):
+        if time.monotonic() > deadline or any(p.poll() is not None for p in alive):
+            expect(False, text() if callable(text) else text, *alive,
+                   *(p for p in processes if p not in alive))
+        time.sleep(tick)
+    return found
 
 
 class Context:

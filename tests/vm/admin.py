@@ -6,9 +6,8 @@ seen of queue pairs."""
 import contextlib
 import os
 import re
-import time
 
-from runlib.case import Fail, Skip, expect
+from runlib.case import Fail, Skip, expect, until
 from runlib.net import Namespace
 from runlib.pair import PORT, Pair
 
@@ -19,18 +18,8 @@ from .trouble import must, rmmod
 PARAMETERS = "/sys/module/tcpzc/parameters"
 TRACING = "/sys/kernel/tracing"
 HUGE = "/proc/sys/vm/nr_hugepages"
-NOTICE = 10         # seconds in which what changes has changed
 NOBODY = 65534
 QUICK = ("-d", "tcpzc0", "-F", "-n", "200")
-
-
-def until(met, complaint, *processes):
-    deadline = time.monotonic() + NOTICE
-    while not met():
-        if time.monotonic() > deadline:
-            raise Fail("\n".join((complaint() if callable(complaint) else complaint,
-                                  *(process.describe() for process in processes))))
-        time.sleep(0.05)
 
 
 def write(path, text):

@@ -4,9 +4,8 @@
 import json
 import os
 import re
-import time
 
-from runlib.case import Fail, expect
+from runlib.case import expect, until
 from runlib.pair import Pair
 
 from .kernel import Kernel
@@ -91,12 +90,9 @@ def running(ctx, bed, path, *args):
     """ib_write_bw that goes on until it is ended; returns when it has started."""
     pair = Pair(ctx, bed, path, "ib_write_bw",
                 ("-d", "tcpzc0", "-F", "-D", "30", *args), limit=60)
-    deadline = time.monotonic() + 10
-    while not any(entry["type"] == "RC" and entry["state"] == "RTS" for entry in
-                  rdma(path.spaces["client"], "resource", "show", "qp")):
-        if time.monotonic() > deadline or pair.client.poll() is not None:
-            raise Fail("no queue pair gets to RTS\n" + pair.describe())
-        time.sleep(0.05)
+    until(lambda: any(entry["type"] == "RC" and entry["state"] == "RTS" for entry in
+                      rdma(path.spaces["client"], "resource", "show", "qp")),
+          "no queue pair gets to RTS", *pair.all(), alive=[pair.client])
     return pair
 
 

@@ -4,11 +4,10 @@
 import itertools
 import json
 import os
-import time
 
 from apps import rdmacm
 from runlib.bed import Bed
-from runlib.case import Fail
+from runlib.case import Fail, until
 
 # What scripts/vm has set for our provider; runlib.proc gives it to no program.
 LIBRARIES = ("LD_LIBRARY_PATH", "IBV_DRIVERS")
@@ -71,13 +70,13 @@ class Kernel(Bed):
         path.spaces[side].call("rdma", "link", "delete", self.device(path, side))
 
     def await_active(self, path, side):
-        deadline = time.monotonic() + START
         name = self.device(path, side)
-        while "state ACTIVE" not in (shown := path.spaces[side].call("rdma", "link", "show",
-                                                                     name + "/1")):
-            if time.monotonic() > deadline:
-                raise Fail(f"{name} does not become active: {shown}")
-            time.sleep(0.01)
+
+        def shown():
+            return path.spaces[side].call("rdma", "link", "show", name + "/1")
+
+        until(lambda: "state ACTIVE" in shown(),
+              lambda: f"{name} does not become active: {shown()}", limit=START)
 
     def gids(self, path, side):
         """{index: GID as it is written in sysfs} of those in use, of RoCE v2."""

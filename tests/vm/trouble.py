@@ -8,7 +8,7 @@ import time
 
 import apps.pingpong
 from apps import rdmacm
-from runlib.case import Fail, expect
+from runlib.case import expect, until
 from runlib.pair import Pair
 
 from .devices import end, opened, running
@@ -73,11 +73,8 @@ def gone(pair, path, bed, *sides):
     device: its queues have become memory that nobody writes. It can be ended."""
     for side in sides:
         name = bed.device(path, side)
-        deadline = time.monotonic() + NOTICE
-        while os.path.exists(f"/sys/class/infiniband/{name}"):
-            if time.monotonic() > deadline:
-                raise Fail(f"{name} is still there\n" + pair.describe())
-            time.sleep(0.05)
+        until(lambda: not os.path.exists(f"/sys/class/infiniband/{name}"),
+              f"{name} is still there", *pair.all(), limit=NOTICE)
     end(pair)
     for process in pair.all():
         expect(process.status not in CRASHES, "crashes", *pair.all())
@@ -127,17 +124,12 @@ def fatal_event(ctx):
     """A program that waits for events hears of it."""
     path, bed = opened(ctx)
     process = ctx.start(bed.command(path, "server", "ibv_asyncwatch", ["-d", "tcpzc0"]))
-    while "async_fd" not in process.text() and not process.find("ibv_asyncwatch"):
-        expect(process.poll() is None, "ends", process)
-        time.sleep(0.05)
+    until(lambda: "async_fd" in process.text() or process.find("ibv_asyncwatch"),
+          "not started", alive=[process])
     time.sleep(1)
     bed.delete(path, "server")
-    deadline = time.monotonic() + NOTICE
-    while "fatal" not in process.text().lower():
-        if time.monotonic() > deadline:
-            process.end()
-            raise Fail("no fatal event\n" + process.describe())
-        time.sleep(0.05)
+    until(lambda: "fatal" in process.text().lower(), "no fatal event", process,
+          limit=NOTICE)
     process.end()
 
 
