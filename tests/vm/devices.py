@@ -134,9 +134,10 @@ def statistics(ctx):
 
 def doorbells(ctx):
     """A link that is slower than the program: what is posted waits for the link anyway,
-    and needs no system call, although its completion queue is armed."""
+    and needs no system call, although its completion queue is armed. With KASAN and lockdep
+    a machine beside others carries less than 500 Mbit/s."""
     path, bed = opened(ctx)
-    path.impair("rate", "500mbit")
+    path.impair("rate", "100mbit" if os.environ.get("TCPZC_VM") == "uml-debug" else "500mbit")
     pair = Pair(ctx, bed, path, "ib_send_bw",
                 ("-d", "tcpzc0", "-F", "-e", "-s", "1048576", "-n", "200"), limit=60)
     pair.finish()
