@@ -202,7 +202,7 @@ bool ub_progress_is_this(const struct ub_context *ctx)
 {
 	/* No thread-local variable: what a library that is loaded late has of those,
 	 * LeakSanitizer takes wrong addresses for, and ends applications. */
-	return ctx->thread_runs && pthread_equal(ctx->thread, pthread_self());
+	return pthread_equal(ctx->thread, pthread_self());
 }
 
 static void *ub_progress_main(void *arg)
