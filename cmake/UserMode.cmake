@@ -14,7 +14,8 @@ endif()
 # first call of an interposed function may come from anywhere), and never a
 # sanitizer, whose runtime would have to come first.
 add_library(tcpzc-preload MODULE ${PRELOAD_SOURCES})
-target_include_directories(tcpzc-preload PRIVATE "${PROJECT_SOURCE_DIR}/providers/tcpzc")
+target_include_directories(tcpzc-preload PRIVATE
+  "${PROJECT_SOURCE_DIR}/providers/tcpzc" "${TCPZC_UAPI}")
 target_link_libraries(tcpzc-preload PRIVATE tcpzc_warnings ${CMAKE_DL_LIBS})
 target_compile_options(tcpzc-preload PRIVATE -O2 -fvisibility=hidden
   -fno-builtin -fno-delete-null-pointer-checks -U_FORTIFY_SOURCE
@@ -28,7 +29,8 @@ set_target_properties(tcpzc-preload PROPERTIES
 file(GLOB CM_SOURCES CONFIGURE_DEPENDS "${USER}/cm-*.c")
 find_package(Threads REQUIRED)
 add_library(tcpzc-cm MODULE ${CM_SOURCES} "${USER}/links.c")
-target_include_directories(tcpzc-cm PRIVATE "${PROJECT_SOURCE_DIR}/providers/tcpzc")
+target_include_directories(tcpzc-cm PRIVATE
+  "${PROJECT_SOURCE_DIR}/providers/tcpzc" "${TCPZC_UAPI}")
 target_link_libraries(tcpzc-cm PRIVATE tz_engine tcpzc_options Threads::Threads)
 target_compile_options(tcpzc-cm PRIVATE -fvisibility=hidden)
 target_link_options(tcpzc-cm PRIVATE LINKER:-z,now LINKER:-z,nodelete)
@@ -36,7 +38,8 @@ set_target_properties(tcpzc-cm PROPERTIES
   LIBRARY_OUTPUT_DIRECTORY "${TCPZC_LIB}")
 
 add_executable(tcpzc-run ${RUN_SOURCES})
-target_include_directories(tcpzc-run PRIVATE "${PROJECT_SOURCE_DIR}/providers/tcpzc")
+target_include_directories(tcpzc-run PRIVATE
+  "${PROJECT_SOURCE_DIR}/providers/tcpzc" "${TCPZC_UAPI}")
 target_link_libraries(tcpzc-run PRIVATE tcpzc_options ${CMAKE_DL_LIBS})
 target_compile_definitions(tcpzc-run PRIVATE
   TCPZC_VERSION="${PROJECT_VERSION}"

@@ -18,7 +18,7 @@
 
 /* ---- parameters --------------------------------------------------------- */
 
-ushort tcpzc_port = TCPZC_WELL_KNOWN_PORT;
+ushort tcpzc_port = TZ_WELL_KNOWN_PORT;
 module_param_named(port, tcpzc_port, ushort, 0444);
 MODULE_PARM_DESC(port, "well-known TCP port; the same on all hosts (4795)");
 

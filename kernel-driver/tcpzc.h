@@ -61,12 +61,8 @@
 #include "tz_ud.h"
 #include <rdma/tcpzc-abi.h>
 
-#define TCPZC_DRIVER_ID		0x747a
-#define TCPZC_VENDOR_ID		0x747a63
-#define TCPZC_VENDOR_PART_ID	31331
 #define TCPZC_PORT_NUM		1
 #define TCPZC_GID_TBL_LEN	256
-#define TCPZC_WELL_KNOWN_PORT	4795
 #define TCPZC_MIN_QPN		2u	/* 1 is the GSI's */
 #define TCPZC_MAX_QPN		((1024u << 8) - 1)
 #define TCPZC_MAX_QP		65536

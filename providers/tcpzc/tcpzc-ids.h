@@ -3,17 +3,13 @@
  * What identifies a tcpzc device, shared by the provider (query_device) and by
  * tcpzc-run (the generated sysfs tree), so that both say the same. Plain
  * constants only: the preload library and tcpzc-run include no rdma-core header.
+ * What the kernel driver says, too, is in rdma/tcpzc-abi.h.
  */
 #ifndef TCPZC_IDS_H
 #define TCPZC_IDS_H
 
-/*
- * "tzc". Not an OUI of anybody's RDMA adapter: programs special-case 0,
- * 0xffffff, 0x02c9 (Mellanox) and 0x1d0f (Amazon).
- */
-#define TCPZC_VENDOR_ID		0x747a63
-/* 0x7a63, "zc": perftest knows devices by this number alone */
-#define TCPZC_VENDOR_PART_ID	31331
+#include <rdma/tcpzc-abi.h>
+
 #define TCPZC_HW_VER		1
 #define TCPZC_FW_VER		"0.1.0"
 

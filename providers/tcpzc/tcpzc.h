@@ -22,12 +22,6 @@
 #include <infiniband/driver.h>
 #include <rdma/tcpzc-abi.h>
 
-/*
- * Not one of the kernel's enum rdma_driver_id, which counts from 0; the private
- * driver id of tcpzc.ko.
- */
-#define TCPZC_DRIVER_ID		0x747a
-
 struct tcpzc_backend;
 
 struct tcpzc_device {

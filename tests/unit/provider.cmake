@@ -14,7 +14,7 @@ target_include_directories(provider_fake PUBLIC
   "${CMAKE_CURRENT_LIST_DIR}"
   "${PROVIDER_TEST_ROOT}/providers/tcpzc"
   "${PROVIDER_TEST_ROOT}/engine"
-  "${PROVIDER_TEST_ROOT}/kernel-driver/include/uapi")
+  "${PROVIDER_TEST_ROOT}/include/uapi")
 target_compile_definitions(provider_fake PUBLIC _GNU_SOURCE)
 target_link_libraries(provider_fake
   PUBLIC tcpzc_ibverbs cmocka Threads::Threads
@@ -39,7 +39,7 @@ target_include_directories(provider_kernel PRIVATE
   "${PROVIDER_TEST_ROOT}/providers/tcpzc"
   "${PROVIDER_TEST_ROOT}/providers/tcpzc/kernel"
   "${PROVIDER_TEST_ROOT}/engine"
-  "${PROVIDER_TEST_ROOT}/kernel-driver/include/uapi")
+  "${PROVIDER_TEST_ROOT}/include/uapi")
 target_compile_definitions(provider_kernel PRIVATE _GNU_SOURCE)
 target_link_libraries(provider_kernel
   PRIVATE tcpzc_ibverbs cmocka Threads::Threads tcpzc_options)

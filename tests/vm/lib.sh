@@ -24,7 +24,7 @@ vm_build() {
 	(
 		flock 9
 		use_ccache "$root"
-		for part in engine "${vm_sources[@]}"; do
+		for part in engine include/uapi "${vm_sources[@]}"; do
 			mkdir -p "$tree/$part"
 			vm_copy "$root/$part" "$tree/$part"
 			[ -f "$tree/$part/Makefile" ] || continue
@@ -35,14 +35,14 @@ vm_build() {
 }
 
 # What the source has, with unchanged files keeping their time; what is gone there
-# goes here, but not what make has put there (kernel-driver/engine).
+# goes here, but not what make has put there (kernel-driver/engine, kernel-driver/uapi).
 vm_copy() {
 	local name
 
-	(cd "$1" && find . -path ./engine -prune -o -type f \
+	(cd "$1" && find . \( -path ./engine -o -path ./uapi \) -prune -o -type f \
 		\( -name '*.[chS]' -o -name 'Makefile*' -o -name Kbuild \
 		-o -name '*.conf' \) ! -name '*.mod.c' -print) | sort >"$2/.files"
-	(cd "$2" && find . -path ./engine -prune -o -type f -name '*.[ch]' \
+	(cd "$2" && find . \( -path ./engine -o -path ./uapi \) -prune -o -type f -name '*.[ch]' \
 		! -name '*.mod.c' -print) | sort | comm -13 "$2/.files" - |
 		while read -r name; do rm "$2/$name"; done
 	while read -r name; do

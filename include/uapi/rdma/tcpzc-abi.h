@@ -23,6 +23,16 @@
 /* Version of this file; changes whenever a layout changes. */
 #define TCPZC_ABI_VERSION	1
 
+/*
+ * How a tcpzc device is known, in both modes. The driver id is not one of the
+ * kernel's enum rdma_driver_id, which counts from 0. The vendor id is "tzc", not
+ * an OUI of anybody's RDMA adapter: programs special-case 0, 0xffffff, 0x02c9
+ * (Mellanox) and 0x1d0f (Amazon). perftest knows devices by their part id alone.
+ */
+#define TCPZC_DRIVER_ID		0x747a
+#define TCPZC_VENDOR_ID		0x747a63
+#define TCPZC_VENDOR_PART_ID	31331		/* 0x7a63, "zc" */
+
 /* Limits; they bound every ring that anyone may create. */
 #define TCPZC_MAX_SGE		32
 #define TCPZC_MAX_INLINE	1024
