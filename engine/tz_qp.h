@@ -97,6 +97,7 @@ struct tz_rq {
 	struct tz_ring ring;
 	u32 cons;
 	u32 max_sge;
+	bool doorbell;		/* posters ring it */
 };
 
 /*
@@ -104,6 +105,13 @@ struct tz_rq {
  * An SRQ's callers serialise.
  */
 bool tz_rq_take(struct tz_rq *rq, struct tz_rwqe *out);
+
+/*
+ * From now on, or no longer, posts to the queue ring the doorbell. Pairs with the
+ * poster's full barrier between its index and its look at the flag: what is taken
+ * after this sees the post, or the poster sees this.
+ */
+void tz_rq_want_doorbell(struct tz_rq *rq, bool want);
 
 /* Number of posted receive work requests, as far as the ring can be trusted. */
 u32 tz_rq_count(const struct tz_rq *rq);
@@ -333,7 +341,6 @@ struct tz_rsp {
 	bool in_msg;		/* between first and last PDU of a message */
 	bool lost;		/* UC: the current message is dropped */
 	bool have_rwqe;
-	bool doorbell;		/* posts to the receive queue are to ring */
 	bool dropping;		/* RNR NAK sent, waiting for expect_msn again */
 	bool nak_queued;	/* fatal NAK queued: execute nothing more */
 	bool delayed;		/* the owed ACK waits for a PDU to ride on */

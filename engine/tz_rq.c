@@ -14,6 +14,15 @@ u32 tz_rq_count(const struct tz_rq *rq)
 	return n <= rq->ring.depth ? n : 0;
 }
 
+/* Only the owner of @rq writes the flag, so what was written last is known. */
+void tz_rq_want_doorbell(struct tz_rq *rq, bool want)
+{
+	if (rq->ring.depth && rq->doorbell != want)
+		tz_exchange(&rq->ring.hdr->flags,
+			    want ? TCPZC_RING_NEED_WAKEUP : 0);
+	rq->doorbell = want;
+}
+
 bool tz_rq_take(struct tz_rq *rq, struct tz_rwqe *out)
 {
 	const struct tz_ring *ring = &rq->ring;

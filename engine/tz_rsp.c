@@ -29,19 +29,9 @@ void tz_rsp_reset(struct tz_qp *qp)
 
 /* ---- receive work requests ---------------------------------------------- */
 
-/*
- * From now on, or no longer, posts to the receive queue ring the doorbell. Pairs
- * with the poster's full barrier between its index and its look at the flag:
- * who takes from the queue after this sees the post, or the poster sees this.
- */
 void tz_rsp_want_doorbell(struct tz_qp *qp, bool want)
 {
-	struct tz_ring *ring = &qp->rsp.rq.ring;
-
-	if (ring->depth && qp->rsp.doorbell != want)
-		tz_exchange(&ring->hdr->flags,
-			    want ? TCPZC_RING_NEED_WAKEUP : 0);
-	qp->rsp.doorbell = want;
+	tz_rq_want_doorbell(&qp->rsp.rq, want);
 }
 
 bool tz_rsp_take_rwqe(struct tz_qp *qp)

@@ -743,6 +743,7 @@ void tcpzc_io_exit(struct tcpzc_qp *qp)
 	spin_lock_bh(&qp->lock);
 	WRITE_ONCE(qp->dead, true);
 	spin_unlock_bh(&qp->lock);
+	tcpzc_srq_forget(qp);
 	/* Nobody arms the timer or queues work any more. */
 	hrtimer_cancel(&qp->timer);
 	cancel_work_sync(&qp->conn.owned_work);
@@ -791,18 +792,12 @@ int tcpzc_post_srq_recv(struct ib_srq *ibsrq, const struct ib_recv_wr *wr,
 			const struct ib_recv_wr **bad_wr)
 {
 	struct tcpzc_srq *srq = to_tsrq(ibsrq);
-	struct tcpzc_qp *qp;
 
 	if (wr) {
 		*bad_wr = wr;
 		return -EINVAL;
 	}
 	tcpzc_count(srq->dev, TCPZC_CNT_DOORBELLS, 1);
-	if (!atomic_xchg(&srq->starving, 0))
-		return 0;
-	spin_lock_bh(&srq->qps_lock);
-	list_for_each_entry(qp, &srq->qps, srq_node)
-		tcpzc_io_kick(qp);
-	spin_unlock_bh(&srq->qps_lock);
+	tcpzc_srq_feed(srq);
 	return 0;
 }

@@ -273,24 +273,6 @@ static void tcpzc_qp_init(struct tcpzc_qp *qp, const struct tz_qp_init *init)
 	tcpzc_io_init(qp);
 }
 
-static void tcpzc_qp_link_srq(struct tcpzc_qp *qp)
-{
-	if (!qp->srq)
-		return;
-	spin_lock_bh(&qp->srq->qps_lock);
-	list_add_tail(&qp->srq_node, &qp->srq->qps);
-	spin_unlock_bh(&qp->srq->qps_lock);
-}
-
-static void tcpzc_qp_unlink_srq(struct tcpzc_qp *qp)
-{
-	if (!qp->srq)
-		return;
-	spin_lock_bh(&qp->srq->qps_lock);
-	list_del(&qp->srq_node);
-	spin_unlock_bh(&qp->srq->qps_lock);
-}
-
 int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 		    struct ib_udata *udata)
 {
@@ -336,7 +318,6 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 	if (rc)
 		goto err_qpn;
 	tcpzc_qp_get_caps(qp, &attr->cap);
-	tcpzc_qp_link_srq(qp);
 	xa_store_irq(&dev->qps, init.qpn, qp, GFP_KERNEL); /* is reserved */
 	return 0;
 
@@ -645,7 +626,6 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 	/* From now on no connection finds it. */
 	tcpzc_qp_put(qp);
 	wait_for_completion(&qp->released);
-	tcpzc_qp_unlink_srq(qp);
 
 	mutex_lock(&qp->mutex);
 	tcpzc_io_catch_up(qp);

@@ -49,8 +49,7 @@ int tcpzc_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
 		return PTR_ERR(ring);
 	srq->dev = to_tdev(ibsrq->device);
 	spin_lock_init(&srq->lock);
-	INIT_LIST_HEAD(&srq->qps);
-	spin_lock_init(&srq->qps_lock);
+	INIT_LIST_HEAD(&srq->starving);
 	srq->max_sge = max_sge;
 	srq->rq.max_sge = max_sge;
 	tcpzc_srq_use_ring(srq, ring);
@@ -96,6 +95,9 @@ static int tcpzc_srq_move(struct tcpzc_srq *srq, struct tcpzc_uring *to)
 	/* Pairs with the acquire of who looks whether there are any. */
 	smp_store_release(&to->hdr->prod, n);
 	tcpzc_srq_use_ring(srq, to);
+	/* As in the old ring; the application sees neither before we answer. */
+	srq->rq.doorbell = false;
+	tz_rq_want_doorbell(&srq->rq, !list_empty(&srq->starving));
 	return 0;
 }
 
@@ -186,23 +188,55 @@ static void tcpzc_srq_limit_event(struct tcpzc_srq *srq)
 		srq->ib.event_handler(&event, srq->ib.srq_context);
 }
 
+/* The doorbell is wanted as long as a queue pair waits; srq->lock is held. */
+static void tcpzc_srq_starve(struct tcpzc_srq *srq, struct tcpzc_qp *qp,
+			     bool starves)
+{
+	lockdep_assert_held(&srq->lock);
+	if (starves && list_empty(&qp->srq_node))
+		list_add_tail(&qp->srq_node, &srq->starving);
+	else if (!starves)
+		list_del_init(&qp->srq_node);
+	tz_rq_want_doorbell(&srq->rq, !list_empty(&srq->starving));
+}
+
+void tcpzc_srq_feed(struct tcpzc_srq *srq)
+{
+	struct tcpzc_qp *qp, *next;
+
+	spin_lock_bh(&srq->lock);
+	list_for_each_entry_safe(qp, next, &srq->starving, srq_node) {
+		list_del_init(&qp->srq_node);
+		tcpzc_io_kick(qp);
+	}
+	tz_rq_want_doorbell(&srq->rq, false);
+	spin_unlock_bh(&srq->lock);
+}
+
+void tcpzc_srq_forget(struct tcpzc_qp *qp)
+{
+	if (!qp->srq)
+		return;
+	spin_lock_bh(&qp->srq->lock);
+	tcpzc_srq_starve(qp->srq, qp, false);
+	spin_unlock_bh(&qp->srq->lock);
+}
+
 bool tcpzc_srq_take(struct tz_qp *eng, struct tz_rwqe *out)
 {
-	struct tcpzc_srq *srq = tcpzc_qp_of(eng)->srq;
+	struct tcpzc_qp *qp = tcpzc_qp_of(eng);
+	struct tcpzc_srq *srq = qp->srq;
 	bool low = false, got;
 
 	spin_lock_bh(&srq->lock);
 	got = tz_rq_take(&srq->rq, out);
 	if (!got) {
-		/*
-		 * Pairs with the poster's full barrier between its index and
-		 * its doorbell, which looks here: one of the two sees the other.
-		 */
-		atomic_set(&srq->starving, 1);
-		/* See above. */
-		smp_mb();
+		tcpzc_srq_starve(srq, qp, true);
+		/* What was posted without having seen the flag. */
 		got = tz_rq_take(&srq->rq, out);
 	}
+	if (got)
+		tcpzc_srq_starve(srq, qp, false);
 	if (srq->limit && tz_rq_count(&srq->rq) < srq->limit) {
 		srq->limit = 0;
 		low = true;

@@ -203,9 +203,7 @@ struct tcpzc_srq {
 	u32 max_wr;
 	u32 max_sge;
 	u32 limit;
-	struct list_head qps;		/* tcpzc_qp.srq_node, under qps_lock */
-	spinlock_t qps_lock;
-	atomic_t starving;		/* a QP found it empty */
+	struct list_head starving;	/* tcpzc_qp.srq_node: found it empty */
 };
 
 /* Where a QP's connection stands. */
@@ -255,7 +253,7 @@ struct tcpzc_qp {
 	struct tcpzc_dev *dev;
 	struct tcpzc_cq *send_cq, *recv_cq;
 	struct tcpzc_srq *srq;
-	struct list_head srq_node;
+	struct list_head srq_node;	/* tcpzc_srq.starving, under its lock */
 	struct tcpzc_uring *sq, *rq;	/* rq is NULL without a receive queue */
 	struct ib_qp_attr attr;		/* as set, for query_qp; under mutex */
 
@@ -445,6 +443,10 @@ int tcpzc_query_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr);
 int tcpzc_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata);
 
 bool tcpzc_srq_take(struct tz_qp *eng, struct tz_rwqe *out);
+/* Something was posted: the queue pairs that wait for it look again. */
+void tcpzc_srq_feed(struct tcpzc_srq *srq);
+/* @qp waits no more, and will not. */
+void tcpzc_srq_forget(struct tcpzc_qp *qp);
 
 /* ---- qp.c --------------------------------------------------------------- */
 

@@ -34,6 +34,7 @@ list(FILTER KERNEL_BACKEND_SOURCES EXCLUDE REGEX "/kb_door\\.c$")
 add_executable(provider_kernel
   "${CMAKE_CURRENT_LIST_DIR}/provider_kernel.c"
   "${CMAKE_CURRENT_LIST_DIR}/provider_kernel_fake.c"
+  "${PROVIDER_TEST_ROOT}/engine/tz_rq.c"
   ${PROVIDER_TEST_SOURCES} ${KERNEL_BACKEND_SOURCES})
 target_include_directories(provider_kernel PRIVATE
   "${PROVIDER_TEST_ROOT}/providers/tcpzc"

@@ -119,6 +119,16 @@ static void complete(struct ibv_cq *cq)
 	tz_store_release(&ring->hdr->prod, ring->hdr->prod + 1);
 }
 
+/* The engine's end of a receive ring. */
+static struct tz_rq consumer(const struct tcpzc_ring *ring, uint32_t max_sge)
+{
+	return (struct tz_rq) {
+		.ring = { ring->hdr, ring->slots, ring->depth, ring->stride },
+		.cons = ring->cons,
+		.max_sge = max_sge,
+	};
+}
+
 static void expect_rings(int n)
 {
 	assert_int_equal(fk.rings[KB_DOOR_SQ], n);
@@ -263,14 +273,22 @@ static void test_srq(void **state)
 	struct ibv_srq_attr attr = { .max_wr = 100 };
 	struct objects o = create(*state, false);
 	struct ibv_srq *srq = ibv_create_srq(o.pd, &init);
+	struct tz_rwqe taken;
+	struct tz_rq rq;
 
 	assert_non_null(srq);
+	rq = consumer(&to_tsrq(srq)->ring, 4);
 	assert_int_equal(post_srq(srq), 0);
 	assert_int_equal(fk.rings[KB_DOOR_SRQ], 0);
-	to_tsrq(srq)->ring.hdr->flags = TCPZC_RING_NEED_WAKEUP;
+	assert_true(tz_rq_take(&rq, &taken));
+	assert_false(tz_rq_take(&rq, &taken));
+	tz_rq_want_doorbell(&rq, true);
 	assert_int_equal(post_srq(srq), 0);
 	assert_int_equal(fk.rings[KB_DOOR_SRQ], 1);
 	assert_int_equal(fk.rung_handle, srq->handle);
+	tz_rq_want_doorbell(&rq, false);
+	assert_int_equal(post_srq(srq), 0);
+	assert_int_equal(fk.rings[KB_DOOR_SRQ], 1);
 
 	fk.moved = 2;
 	assert_int_equal(ibv_modify_srq(srq, &attr, IBV_SRQ_MAX_WR), 0);

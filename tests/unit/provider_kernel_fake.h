@@ -15,6 +15,7 @@
 
 #include "kb.h"
 #include "ring.h"
+#include "tz_qp.h"
 
 struct fake_kernel {
 	int fd;				/* the memory file */

@@ -96,6 +96,28 @@ static void test_garbage_index(void **state)
 	bed_srq_exit(&rq);
 }
 
+/* The flag is in the ring's header, and in no ring that is not there. */
+static void test_doorbell(void **state)
+{
+	struct tz_rq none = { .max_sge = 1 };
+
+	fresh(4, 1, 0);
+	assert_int_equal(rq.hdr->flags, 0);
+	tz_rq_want_doorbell(&rq.rq, true);
+	assert_int_equal(rq.hdr->flags, TCPZC_RING_NEED_WAKEUP);
+	/* What the application writes there is its own affair. */
+	rq.hdr->flags = 0;
+	tz_rq_want_doorbell(&rq.rq, true);
+	assert_int_equal(rq.hdr->flags, 0);
+	tz_rq_want_doorbell(&rq.rq, false);
+	tz_rq_want_doorbell(&rq.rq, true);
+	assert_int_equal(rq.hdr->flags, TCPZC_RING_NEED_WAKEUP);
+	tz_rq_want_doorbell(&rq.rq, false);
+	assert_int_equal(rq.hdr->flags, 0);
+	tz_rq_want_doorbell(&none, true);
+	bed_srq_exit(&rq);
+}
+
 static void test_no_ring(void **state)
 {
 	struct tz_rq none = { .max_sge = 1 };
@@ -112,6 +134,7 @@ int main(void)
 		cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_too_many_sges),
 		cmocka_unit_test(test_garbage_index),
+		cmocka_unit_test(test_doorbell),
 		cmocka_unit_test(test_no_ring),
 	};
 

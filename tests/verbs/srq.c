@@ -124,6 +124,93 @@ static void starving(void)
 	shared_close(&s);
 }
 
+/* ---- doorbells ---------------------------------------------------------- */
+
+/* One of the port's; `rdma` knows them in every network namespace, sysfs does not. */
+static uint64_t counter(const struct end *e, const char *name)
+{
+	unsigned long long n = 0;
+	char command[128], word[64];
+	bool found = false;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "rdma statistic show link %s/1",
+		 ibv_get_device_name(e->ctx->device));
+	f = popen(command, "r");
+	check_msg(f, "%s: %m", command);
+	while (!found && fscanf(f, "%63s", word) == 1)
+		found = !strcmp(word, name) && fscanf(f, "%llu", &n) == 1;
+	while (fgetc(f) != EOF)
+		;
+	check_eq(pclose(f), 0);
+	check_msg(found, "there is no %s", name);
+	return n;
+}
+
+/* A message of @i's peer has found nothing to be received into. */
+static void starve(struct shared *s, unsigned int i)
+{
+	uint64_t stalls = counter(s->hub, "rnr_stalls");
+	uint64_t until = now_ns() + 5000000000ull * test_slow();
+
+	post_send(s->peer[i], wr_make(s->peer[i], IBV_WR_SEND, 1, 0, 64));
+	while (counter(s->hub, "rnr_stalls") == stalls)
+		check(now_ns() < until);
+}
+
+/* How many doorbells ring when a receive is posted. */
+static uint64_t rings_of_post(struct shared *s, uint64_t id)
+{
+	uint64_t before = counter(s->hub, "doorbells");
+
+	post_recv(s->hub, id, 0, 64);
+	return counter(s->hub, "doorbells") - before;
+}
+
+/* The message of @i's peer has arrived, in receive @id. */
+static void fed(struct shared *s, unsigned int i, uint64_t id)
+{
+	struct ibv_wc wc;
+
+	wait_wc(s->hub, CQ_RECV, &wc);
+	check_wc_at(__FILE__, __LINE__, &wc, id, IBV_WC_SUCCESS);
+	check_eq(wc.qp_num, s->qp[i]->qp_num);
+	expect_send(s->peer[i], 1, IBV_WC_SUCCESS);
+}
+
+/* A post rings the doorbell if a queue pair waits for it, and only then. */
+static void told_of_receives(void)
+{
+	struct ibv_srq_attr attr = { .max_wr = 200 };
+	struct shared s;
+	unsigned int i, k;
+
+	shared_open(&s, 64, false);
+	if (!s.hub->kernel)
+		test_skip("no system calls to count in user mode");
+	for (i = 0; i < 3 * SHARERS; i++) {
+		starve(&s, i % SHARERS);
+		if (i >= 2 * SHARERS)
+			check_rc(ibv_modify_srq(s.hub->srq, &attr, IBV_SRQ_MAX_WR),
+				 0);
+		check_eq(rings_of_post(&s, i), 1);
+		fed(&s, i % SHARERS, i);
+		attr.max_wr += 100;
+	}
+	for (k = 0; k < 10; k++)
+		check_eq(rings_of_post(&s, k), 0);
+	/* A QP that goes while it waits leaves nothing to ring for. */
+	for (k = 0; k < 10; k++) {
+		post_send(s.peer[1], wr_make(s.peer[1], IBV_WR_SEND, 1, 0, 64));
+		fed(&s, 1, k);
+	}
+	starve(&s, 0);
+	check_rc(ibv_destroy_qp(s.qp[0]), 0);
+	s.qp[0] = NULL;
+	check_eq(rings_of_post(&s, 0), 0);
+	shared_close(&s);
+}
+
 static void post_errors(void)
 {
 	struct shared s;
@@ -401,6 +488,7 @@ static void other_domain(void)
 static const struct test_case cases[] = {
 	CASE(share),
 	CASE(starving),
+	CASE(told_of_receives),
 	CASE(post_errors),
 	CASE(limit),
 	CASE(last_wqe),
