@@ -27,22 +27,52 @@ static void tcpzc_cq_overrun(struct tcpzc_cq *cq)
 		cq->ib.event_handler(&event, cq->ib.cq_context);
 }
 
-/* Take back what the application armed, if it asked for such a completion. */
-static bool tcpzc_cq_disarm(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
+/* Entries before @idx and not before @from, as far as the ring goes back. */
+static u32 tcpzc_cq_since(const struct tcpzc_cq *cq, u32 idx, u32 from)
+{
+	u32 depth = cq->ring->depth;
+	u32 back = min(cq->prod - from, depth), behind = cq->prod - idx;
+
+	return behind < back ? back - behind : 0;
+}
+
+/* Raise the event if an entry at or behind @from is one that was armed for. */
+static void tcpzc_cq_notify(struct tcpzc_cq *cq, u32 from)
 {
 	u32 *arm = &cq->ring->hdr->arm, was = READ_ONCE(*arm);
 
-	if (was != TCPZC_ARM_ANY &&
-	    !(was == TCPZC_ARM_SOLICITED &&
-	      ((cqe->flags & TCPZC_CQE_F_SOLICITED) || cqe->status)))
-		return false;
-	return xchg(arm, TCPZC_ARM_NONE) != TCPZC_ARM_NONE;
+	lockdep_assert_held(&cq->lock);
+	if (was != TCPZC_ARM_ANY && was != TCPZC_ARM_SOLICITED)
+		return;
+	if (!tcpzc_cq_since(cq, was == TCPZC_ARM_ANY ? cq->prod : cq->solicited,
+			    from))
+		return;
+	if (xchg(arm, TCPZC_ARM_NONE) == TCPZC_ARM_NONE)
+		return;
+	cq->notified = cq->prod;
+	WRITE_ONCE(cq->ring->hdr->seen, cq->notified);
+	/* Within the lock: destruction comes after the last completion. */
+	if (cq->ib.comp_handler)
+		cq->ib.comp_handler(&cq->ib, cq->ib.cq_context);
+}
+
+/* Indices of entries that nobody can see any more do not come back. */
+static void tcpzc_cq_count(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
+{
+	u32 depth = cq->ring->depth;
+
+	cq->prod++;
+	if ((cqe->flags & TCPZC_CQE_F_SOLICITED) || cqe->status)
+		cq->solicited = cq->prod;
+	if (cq->prod - cq->solicited > depth)
+		cq->solicited = cq->prod - depth;
+	if (cq->prod - cq->notified > depth)
+		cq->notified = cq->prod - depth;
 }
 
 void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
 {
 	struct tcpzc_uring *ring;
-	bool notify = false;
 
 	spin_lock_bh(&cq->lock);
 	ring = cq->ring;
@@ -52,14 +82,12 @@ void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
 	} else {
 		memcpy(tcpzc_uring_slot(ring, cq->prod), cqe, sizeof(*cqe));
 		/* Pairs with its acquire before it reads the slot. */
-		smp_store_release(&ring->hdr->prod, ++cq->prod);
+		tcpzc_cq_count(cq, cqe);
+		smp_store_release(&ring->hdr->prod, cq->prod);
 		/* Pairs with its barrier between arming and another look. */
 		smp_mb();
-		notify = tcpzc_cq_disarm(cq, cqe);
+		tcpzc_cq_notify(cq, cq->prod - 1);
 	}
-	/* Within the lock: destruction comes after the last completion. */
-	if (notify && cq->ib.comp_handler)
-		cq->ib.comp_handler(&cq->ib, cq->ib.cq_context);
 	spin_unlock_bh(&cq->lock);
 }
 
@@ -146,8 +174,11 @@ static int tcpzc_cq_move(struct tcpzc_cq *cq, struct tcpzc_uring *to)
 	WRITE_ONCE(to->hdr->arm, READ_ONCE(from->hdr->arm));
 	/* Pairs with the application's acquire before it reads the slots. */
 	smp_store_release(&to->hdr->prod, n);
+	cq->solicited = n - min(n, cq->prod - cq->solicited);
+	cq->notified = n - min(n, cq->prod - cq->notified);
 	cq->prod = n;
 	cq->ring = to;
+	WRITE_ONCE(to->hdr->seen, cq->notified);
 	return 0;
 }
 
@@ -187,12 +218,29 @@ err_free:
 	return rc;
 }
 
-/* ---- for users in the kernel -------------------------------------------- */
+/* ---- arming ------------------------------------------------------------- */
 
-/* Applications do this themselves, and poll. */
-int tcpzc_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags)
+/*
+ * An application has armed the queue by itself (enum tcpzc_arm), and has seen an
+ * entry that it has not polled: raise the event, unless that has happened. How
+ * far it has polled it says itself, and need not be believed.
+ */
+static void tcpzc_cq_look(struct tcpzc_cq *cq)
 {
-	struct tcpzc_cq *cq = to_tcq(ibcq);
+	u32 cons;
+
+	spin_lock_bh(&cq->lock);
+	/* As in tcpzc_cq_push(). */
+	cons = smp_load_acquire(&cq->ring->hdr->cons);
+	if (cq->prod - cons > cq->prod - cq->notified)
+		cons = cq->notified;
+	tcpzc_cq_notify(cq, cons);
+	spin_unlock_bh(&cq->lock);
+}
+
+/* Users in the kernel are told that they have to poll again, if they ask. */
+static int tcpzc_cq_arm(struct tcpzc_cq *cq, enum ib_cq_notify_flags flags)
+{
 	u32 arm = (flags & IB_CQ_SOLICITED_MASK) == IB_CQ_SOLICITED ?
 			  TCPZC_ARM_SOLICITED : TCPZC_ARM_ANY;
 	struct tcpzc_ring_hdr *hdr;
@@ -203,9 +251,21 @@ int tcpzc_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags)
 	hdr = cq->ring->hdr;
 	/* A weaker request does not take back a stronger one. */
 	if (READ_ONCE(hdr->arm) != TCPZC_ARM_ANY)
-		xchg(&hdr->arm, arm);	/* a full barrier, see enum tcpzc_arm */
+		WRITE_ONCE(hdr->arm, arm);
+	/* See enum tcpzc_arm. */
+	smp_mb();
 	if (flags & IB_CQ_REPORT_MISSED_EVENTS)
 		missed = READ_ONCE(hdr->prod) != READ_ONCE(hdr->cons);
 	spin_unlock_irqrestore(&cq->poll_lock, irq);
 	return missed;
+}
+
+int tcpzc_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags)
+{
+	struct tcpzc_cq *cq = to_tcq(ibcq);
+
+	if (!ibcq->uobject)
+		return tcpzc_cq_arm(cq, flags);
+	tcpzc_cq_look(cq);
+	return 0;
 }

@@ -190,6 +190,8 @@ struct tcpzc_cq {
 	spinlock_t lock;		/* producer side of the ring */
 	struct tcpzc_uring *ring;	/* replaced under lock */
 	u32 prod;
+	u32 solicited;			/* behind the last such entry */
+	u32 notified;			/* prod when an event was last raised */
 	bool overrun;
 	spinlock_t poll_lock;		/* users in the kernel: consumer side */
 };

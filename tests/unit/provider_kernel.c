@@ -415,6 +415,42 @@ static void test_armed(void **state)
 	destroy(&o);
 }
 
+static void arm_notifies(struct ibv_cq *cq, int solicited_only, int n)
+{
+	fk.notifies = 0;
+	assert_int_equal(ibv_req_notify_cq(cq, solicited_only), 0);
+	assert_int_equal(fk.notifies, n);
+}
+
+/* The kernel is asked to look if there is something that it has not reported. */
+static void test_arm_unseen(void **state)
+{
+	struct objects o = create(*state, true);
+	struct tcpzc_ring *ring = &to_tcq(o.recv_cq)->ring;
+	struct tcpzc_cqe *cqe = tcpzc_ring_slot(ring, 1);
+
+	arm_notifies(o.recv_cq, 0, 0);
+	complete(o.recv_cq);
+	arm_notifies(o.recv_cq, 0, 1);
+	arm_notifies(o.recv_cq, 1, 0);
+	ring->hdr->seen = 1;
+	arm_notifies(o.recv_cq, 0, 0);
+	complete(o.recv_cq);
+	cqe->flags = TCPZC_CQE_F_SOLICITED;
+	complete(o.recv_cq);
+	arm_notifies(o.recv_cq, 1, 1);
+	cqe->flags = 0;
+	cqe->status = TCPZC_WC_WR_FLUSH_ERR;
+	arm_notifies(o.recv_cq, 1, 1);
+	assert_int_equal(poll_one(o.recv_cq), 1);
+	assert_int_equal(poll_one(o.recv_cq), 1);
+	arm_notifies(o.recv_cq, 1, 0);
+	arm_notifies(o.recv_cq, 0, 1);
+	assert_int_equal(poll_one(o.recv_cq), 1);
+	arm_notifies(o.recv_cq, 0, 0);
+	destroy(&o);
+}
+
 /* What the kernel has seen by itself needs no doorbell. */
 static void test_seen(void **state)
 {
@@ -574,6 +610,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_enough, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_empty_poll, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_armed, fk_open, fk_close),
+		cmocka_unit_test_setup_teardown(test_arm_unseen, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_seen, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_ping_pong, fk_open, fk_close),
 		cmocka_unit_test_setup_teardown(test_two_qps, fk_open, fk_close),

@@ -160,6 +160,12 @@ int ibv_cmd_resize_cq(struct ibv_cq *cq, int cqe, struct ibv_resize_cq *cmd,
 	return fk_fails();
 }
 
+int ibv_cmd_req_notify_cq(struct ibv_cq *cq, int solicited_only)
+{
+	fk.notifies++;
+	return fk_fails();
+}
+
 int ibv_cmd_destroy_cq(struct ibv_cq *cq)
 {
 	return fk_destroy();

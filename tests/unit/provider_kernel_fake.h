@@ -25,6 +25,7 @@ struct fake_kernel {
 	int fail;			/* errno of the next command */
 	void (*spoil)(struct tcpzc_uresp_ring *desc);	/* make it wrong */
 	uint64_t hca_va, iova;		/* of the last reg_mr */
+	int notifies;			/* req_notify_cq */
 	int cqe;			/* of the last create_cq or resize_cq */
 	int rings[3];			/* doorbells, by enum kb_door */
 	uint32_t rung_handle;		/* of the last */

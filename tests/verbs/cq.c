@@ -245,7 +245,23 @@ static void drain_cq(struct chan *c)
 		;
 }
 
-/* One event for one request, and none for what was there before. */
+/* TODO: user mode. */
+static void chan_open_kernel(struct chan *c)
+{
+	chan_open(c);
+	if (!c->p.b->kernel)
+		test_skip("user mode does not look at what is there yet");
+}
+
+static void poll_is(struct chan *c, uint64_t id)
+{
+	struct ibv_wc wc;
+
+	check_eq(ibv_poll_cq(c->cq, 1, &wc), 1);
+	check_wc_at(__FILE__, __LINE__, &wc, id, IBV_WC_SUCCESS);
+}
+
+/* One event for one request, and none for what has been polled. */
 static void notify(void)
 {
 	struct chan c;
@@ -254,12 +270,14 @@ static void notify(void)
 	chan_open(&c);
 	send_one(&c, 1, 0);
 	no_event(&c);				/* not asked */
+	drain_cq(&c);
 	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
-	no_event(&c);				/* it was there already */
+	no_event(&c);				/* nothing new */
 	send_one(&c, 2, 0);
 	take_event(&c);
 	send_one(&c, 3, 0);
 	no_event(&c);				/* once */
+	drain_cq(&c);
 	for (i = 0; i < 5; i++)			/* asking five times is asking */
 		check_rc(ibv_req_notify_cq(c.cq, 0), 0);
 	send_one(&c, 4, 0);
@@ -279,6 +297,99 @@ static void send_imm_write(struct chan *c, uint64_t id, unsigned int flags)
 	post_recv(c->p.b, id, 0, 8);
 	post_send(c->p.a, wr);
 	expect_send(c->p.a, id, IBV_WC_SUCCESS);
+}
+
+/*
+ * What was there when the queue was armed counts like what comes afterwards, unless
+ * it was polled, or there when the last event was raised.
+ */
+static void arm_unseen(void)
+{
+	struct chan c;
+
+	chan_open_kernel(&c);
+	send_one(&c, 1, 0);
+	no_event(&c);				/* not asked */
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	take_event(&c);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	no_event(&c);				/* has been reported */
+	send_one(&c, 2, 0);
+	take_event(&c);
+	send_one(&c, 3, 0);
+	send_one(&c, 4, 0);
+	poll_is(&c, 1);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	take_event(&c);				/* for 3 and 4 */
+	poll_is(&c, 2);
+	poll_is(&c, 3);
+	send_one(&c, 5, 0);
+	poll_is(&c, 4);
+	poll_is(&c, 5);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	no_event(&c);				/* all have been polled */
+	send_one(&c, 6, 0);
+	take_event(&c);
+	poll_is(&c, 6);
+	pair_close(&c.p);
+}
+
+/* Of what is there a solicited-only arm sees what is solicited, and errors. */
+static void arm_unseen_solicited(void)
+{
+	struct chan c;
+
+	chan_open_kernel(&c);
+	send_one(&c, 1, 0);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	no_event(&c);
+	send_one(&c, 2, IBV_SEND_SOLICITED);
+	take_event(&c);
+	send_one(&c, 3, IBV_SEND_SOLICITED);
+	send_one(&c, 4, 0);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	take_event(&c);
+	send_one(&c, 5, IBV_SEND_SOLICITED);
+	drain_cq(&c);
+	send_one(&c, 6, 0);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	no_event(&c);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	take_event(&c);				/* for 6 */
+	drain_cq(&c);
+	post_recv(c.p.b, 7, 0, 8);
+	end_state(c.p.b, IBV_QPS_ERR);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	take_event(&c);
+	drain_cq(&c);
+	pair_close(&c.p);
+}
+
+/* More entries than a queue has, and other queues: what is unseen goes along. */
+static void arm_unseen_resized(void)
+{
+	struct chan c;
+	unsigned int i;
+
+	chan_open_kernel(&c);
+	for (i = 0; i < 5000 / test_slow(); i++) {
+		send_one(&c, i, 0);
+		if (i % 100 == 99) {
+			check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+			check_msg(!readable(c.ch->fd, 0), "not solicited: %u", i);
+			check_rc(ibv_resize_cq(c.cq, 1000 + i), 0);
+			check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+			take_event(&c);
+			check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+			check_msg(!readable(c.ch->fd, 0), "reported: %u", i);
+			drain_cq(&c);
+			/* Take back what is armed. */
+			send_one(&c, i, 0);
+			take_event(&c);
+			drain_cq(&c);
+		}
+	}
+	pair_close(&c.p);
 }
 
 static void solicited(void)
@@ -773,6 +884,9 @@ static const struct test_case cases[] = {
 	CASE(overflow),
 	CASE(overflow_unread),
 	CASE(notify),
+	CASE(arm_unseen),
+	CASE(arm_unseen_solicited),
+	CASE(arm_unseen_resized),
 	CASE(solicited),
 	CASE_LIMIT(wakeup_race, 60),
 	CASE(many_cqs),

@@ -50,8 +50,9 @@ struct tcpzc_ring_hdr {
 	__u32 pad1[15];
 	__u32 flags;		/* TCPZC_RING_*, written by the engine */
 	__u32 seen;		/*
-				 * @prod when the engine last looked; send queues in
-				 * kernel mode: up to there no doorbell is needed
+				 * kernel mode: @prod when the engine last looked at a
+				 * send queue, up to there no doorbell is needed; @prod
+				 * when a completion queue last raised an event
 				 */
 	__u32 pad2[14];
 	__u32 arm;		/* TCPZC_ARM_*; completion queues in kernel mode */
@@ -86,6 +87,11 @@ struct tcpzc_ring_hdr {
  * after a full barrier, may look at the ring; the engine takes it back (stores
  * TCPZC_ARM_NONE) when it raises the event. Again a full barrier between
  * publishing an entry and reading @arm.
+ *
+ * An entry that was there before counts, too, if it was neither polled nor there
+ * when the last event was raised (@seen): having armed, the application looks for
+ * one and makes the verbs command REQ_NOTIFY_CQ if there is, which raises the event
+ * if it is still due.
  */
 enum tcpzc_arm {
 	TCPZC_ARM_NONE		= 0,

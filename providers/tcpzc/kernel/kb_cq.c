@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kb.h"
+#include "ring.h"
 
 struct kb_create_cq_resp {
 	struct ib_uverbs_create_cq_resp core;
@@ -139,6 +140,35 @@ int kb_destroy_cq(struct tcpzc_cq *base)
 	return 0;
 }
 
+static bool kb_cqe_solicited(const struct tcpzc_ring *ring, uint32_t idx)
+{
+	const struct tcpzc_cqe *cqe = tcpzc_ring_slot(ring, idx);
+
+	return (cqe->flags & TCPZC_CQE_F_SOLICITED) || cqe->status;
+}
+
+/*
+ * Is there an entry to raise an event for already: one that was neither polled nor
+ * there at the last event? base->lock is held.
+ */
+static bool kb_has_unseen(const struct tcpzc_ring *ring, bool solicited_only)
+{
+	/* Pairs with the kernel's release of completions. */
+	uint32_t prod = tz_load_acquire(&ring->hdr->prod);
+	uint32_t n = prod - ring->cons;
+	uint32_t unseen = prod - tz_load_once(&ring->hdr->seen);
+
+	/* One of the two may be of a moment later, and of more than there is. */
+	n = n < unseen ? n : unseen;
+	if (n > ring->depth)
+		return false;
+	if (!solicited_only)
+		return n;
+	while (n && !kb_cqe_solicited(ring, prod - n))
+		n--;
+	return n;
+}
+
 /*
  * The kernel takes the mark back when it raises the event. A solicited-only one
  * does not replace the stronger one.
@@ -147,6 +177,7 @@ int kb_arm_cq(struct tcpzc_cq *base, bool solicited_only)
 {
 	struct kb_cq *cq = (struct kb_cq *)base;
 	uint32_t none = TCPZC_ARM_NONE;
+	bool unseen;
 
 	if (kb_forked(base->vcq.cq.context))
 		return 0;
@@ -158,9 +189,12 @@ int kb_arm_cq(struct tcpzc_cq *base, bool solicited_only)
 		__atomic_compare_exchange_n(&base->ring.hdr->arm, &none,
 					    TCPZC_ARM_SOLICITED, false,
 					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	pthread_mutex_unlock(&base->lock);
-	/* The application looks at the ring once more after this. */
+	/* Pairs with the kernel's between publishing and reading what is armed. */
 	kb_full_barrier();
+	unseen = kb_has_unseen(&base->ring, solicited_only);
+	pthread_mutex_unlock(&base->lock);
+	if (unseen)
+		ibv_cmd_req_notify_cq(&base->vcq.cq, solicited_only);
 	kb_bell_wait(cq, true);
 	return 0;
 }
