@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * fuzz_mad.c - what other hosts send to the connection manager: datagrams with
- * MADs in them, to a connection in any state, between the application's calls
- * and the passing of time. The input is a list of steps.
+ * MADs in them, and what other processes of this host pass on, to a connection in
+ * any state, between the application's calls and the passing of time. The input is
+ * a list of steps.
  */
 #include "fuzz.h"
 
 #include "cm-conn.h"
+#include "cm-pass.h"
 #include "tz_ud.h"
 
 static u32 sent, events;
@@ -97,6 +99,43 @@ static void message(struct cm_conn *c, const u8 *data, size_t size, struct cm_ms
 	cm_stray_answer(msg, &answer);
 }
 
+/*
+ * A packet of another process: one that is good, with the input's bytes written
+ * over it from where the first of them says, and of another length if the second
+ * is odd.
+ */
+static void passed_on(struct cm_conn *c, const u8 *data, size_t size,
+		      struct cm_msg *msg, u64 now)
+{
+	u8 packet[sizeof(struct cm_pass) + 256] = { 0 };
+	u8 mad[CM_MAD_BYTES] = { 1, 7, 2, 3, [17] = CM_REQ };
+	struct cm_path path = { { 0xfd, 1 }, { 0xfd, 2 }, 0 };
+	size_t n = sizeof(struct cm_pass);
+	struct cm_pass pass;
+	u32 flags;
+
+	cm_pass_make(&path, mad, &pass);
+	memcpy(packet, &pass, sizeof(pass));
+	if (size > 2)
+		memcpy(packet + data[0], data + 2, size - 2);
+	if (size > 1 && data[1] & 1)
+		n = 2 * data[1];
+	cm_hello_parse(packet, n, &flags);
+	if (!cm_pass_parse(packet, n, &path, msg))
+		return;
+	BED_CHECK(n == sizeof(pass), "%zu bytes are a message", n);
+	BED_CHECK(!path.ifindex == !(cm_gid_link_local(path.sgid) ||
+				     cm_gid_link_local(path.dgid)),
+		  "interface %u", path.ifindex);
+	memcpy(&pass, packet, sizeof(pass));
+	cm_pass_make(&path, pass.mad, &pass);
+	BED_CHECK(!memcmp(&pass, packet, sizeof(pass)), "passed on as something else");
+	if (msg->attr != CM_REQ && msg->attr != CM_SIDR_REQ)
+		cm_conn_rx(c, msg, now);
+	else if (c->state == CM_IDLE)
+		cm_conn_incoming(c, msg);
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	struct cm_msg last = {};
@@ -120,6 +159,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 			message(&c, data, len, &last, now);
 		else if (step & 2)
 			application(&c, step >> 2, &last, now);
+		else if (step & 4)
+			passed_on(&c, data, len, &last, now);
 		now += (u64)(step & 2 ? 0 : step) * 50000000;
 		cm_conn_timer(&c, now);
 		BED_CHECK(c.state <= CM_CLOSED, "state %u", c.state);

@@ -390,7 +390,7 @@ static void test_sidr(void **state)
 	assert_int_equal(a.last_event.status, CM_SIDR_REJECT);
 }
 
-/* Messages of another connection, or out of place, change nothing. */
+/* Messages of another connection or of none, or out of place, change nothing. */
 static void test_strangers(void **state)
 {
 	struct cm_msg m, keep;
@@ -401,7 +401,7 @@ static void test_strangers(void **state)
 		for (attr = CM_REQ; attr <= CM_SIDR_REP; attr++) {
 			memset(&m, 0, sizeof(m));
 			m.attr = attr;
-			m.local_id = 0xdead;
+			m.local_id = st ? 0xdead : 0;
 			m.remote_id = a.c.local_id;
 			cm_conn_rx(&a.c, &m, now);
 		}

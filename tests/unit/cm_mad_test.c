@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "cm-mad.h"
+#include "cm-pass.h"
 #include "rng.h"
 #include "tz_wire.h"
 
@@ -217,6 +217,80 @@ static void test_random(void **state)
 	}
 }
 
+/* ---- between the processes of a host ------------------------------------ */
+
+static void refused(struct cm_pass pass, size_t bytes)
+{
+	struct cm_path path;
+	struct cm_msg msg;
+
+	assert_false(cm_pass_parse(&pass, bytes, &path, &msg));
+}
+
+static void test_pass(void **state)
+{
+	struct cm_path path = { { 0xfd, 1 }, { 0xfd, 2 }, 0 }, back;
+	struct cm_msg m = { .attr = CM_DREQ, .local_id = 7, .remote_id = 8 };
+	struct cm_pass pass, bad;
+
+	cm_mad_make(&m, mad);
+	cm_pass_make(&path, mad, &pass);
+	assert_true(cm_pass_parse(&pass, sizeof(pass), &back, &m));
+	assert_memory_equal(&back, &path, sizeof(path));
+	assert_int_equal(m.remote_id, 8);
+	refused(pass, 0);
+	refused(pass, sizeof(pass) - 1);
+	refused(pass, sizeof(pass) + 1);
+	bad = pass;
+	bad.magic++;
+	refused(bad, sizeof(bad));
+	bad = pass;
+	bad.mad[0]++;
+	refused(bad, sizeof(bad));
+	bad = pass;
+	memset(bad.sgid, 0, 16);
+	refused(bad, sizeof(bad));
+	bad = pass;
+	bad.dgid[0] = 0xff;
+	refused(bad, sizeof(bad));
+	/* An interface goes with a link-local address, and with no other. */
+	bad = pass;
+	bad.ifindex = 3;
+	refused(bad, sizeof(bad));
+	memcpy(bad.dgid, "\xfe\x80", 2);
+	assert_true(cm_pass_parse(&bad, sizeof(bad), &back, &m));
+	assert_int_equal(back.ifindex, 3);
+	bad.ifindex = 0;
+	refused(bad, sizeof(bad));
+}
+
+static void test_hello(void **state)
+{
+	struct cm_hello hello;
+	u32 flags;
+
+	cm_hello_make(CM_HELLO_FULL, &hello);
+	assert_true(cm_hello_parse(&hello, sizeof(hello), &flags));
+	assert_int_equal(flags, CM_HELLO_FULL);
+	assert_false(cm_hello_parse(&hello, sizeof(hello) - 1, &flags));
+	hello.flags |= 8;
+	assert_false(cm_hello_parse(&hello, sizeof(hello), &flags));
+	hello.flags = 0;
+	hello.magic++;
+	assert_false(cm_hello_parse(&hello, sizeof(hello), &flags));
+}
+
+static void test_same_address(void **state)
+{
+	u8 global[16] = { 0xfd }, local[16] = { 0xfe, 0x80 }, site[16] = { 0xfe, 0xc0 };
+
+	assert_true(cm_gid_same(global, 1, global, 2));
+	assert_true(cm_gid_same(site, 1, site, 2));
+	assert_true(cm_gid_same(local, 1, local, 1));
+	assert_false(cm_gid_same(local, 1, local, 2));
+	assert_false(cm_gid_same(local, 1, global, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +301,9 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_ip_hdr),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_pass),
+		cmocka_unit_test(test_hello),
+		cmocka_unit_test(test_same_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -784,6 +784,42 @@ static void killed_parent(void)
 	check_rc(kill(orphan, SIGKILL), 0);
 }
 
+/*
+ * A process that gives up its rights leaves the port to root's other processes: its
+ * messages would not be believed. It is served by them, and when they have gone has
+ * the port for itself.
+ */
+static void user_changed(void)
+{
+	struct rdma_cm_id *id;
+	struct side first;
+	pid_t pid;
+
+	if (in_kernel() || geteuid())
+		test_skip("needs root and rdma_cm in the process");
+	check_rc(pipe(said), 0);
+	side_open(&first, RDMA_PS_TCP);
+	pid = child(child_serves);
+	check_eq(read(said[0], &addr, sizeof(addr)), sizeof(addr));
+	resolve(&first);	/* opens the device */
+	check_rc(seteuid(65534), 0);
+	check_rc(try_connect(&first, NULL, 0), 0);
+	expect_cm(&first, RDMA_CM_EVENT_CONNECT_RESPONSE, 0);
+	check_rc(seteuid(0), 0);
+	end_child(pid);
+	side_open(&srv, RDMA_PS_TCP);
+	side_open(&cli, RDMA_PS_TCP);
+	check_rc(seteuid(65534), 0);
+	listen_at(&srv, AF_INET, 8);
+	resolve(&cli);
+	id = connect_both();
+	disconnect(&srv, id, &cli, cli.id);
+	check_rc(rdma_destroy_id(id), 0);
+	end();
+	check_rc(seteuid(0), 0);
+	side_close(&first);
+}
+
 static atomic_bool came_back;
 
 static void *wait_for_event(void *closed)
@@ -960,6 +996,7 @@ static const struct test_case cases[] = {
 	CASE(client_killed),
 	CASE(server_killed),
 	CASE(killed_parent),
+	CASE(user_changed),
 	CASE(closed_channel),
 	CASE_LIMIT(cycles, 120),
 	CASE(endpoints),

@@ -340,12 +340,12 @@ void cm_conn_heard(struct cm_conn *conn)
 
 void cm_conn_rx(struct cm_conn *conn, const struct cm_msg *msg, u64 now)
 {
-	/* From somebody else, or another connection than it was. */
-	if (msg->attr != CM_REP && msg->attr != CM_MRA && msg->attr != CM_REJ &&
-	    msg->attr != CM_SIDR_REP && msg->local_id != conn->remote_id)
-		return;
-	if (conn->remote_id && msg->attr < CM_SIDR_REQ && msg->local_id &&
-	    msg->local_id != conn->remote_id)
+	/*
+	 * From somebody else, or another connection than it was. Only the first
+	 * answer to a request says the peer's id, and a REJ then need not have one.
+	 */
+	if (msg->attr < CM_SIDR_REQ && msg->local_id != conn->remote_id &&
+	    (conn->state != CM_REQ_SENT || (conn->remote_id && msg->local_id)))
 		return;
 	switch ((enum cm_attr)msg->attr) {
 	case CM_MRA:

@@ -146,7 +146,7 @@ int cm_dev_load(void)
 	return 0;
 }
 
-const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index)
+const struct cm_dev *cm_dev_find(const u8 gid[16], u32 ifindex, u8 *index)
 {
 	static const u8 none[16];
 	u32 i, j;
@@ -156,7 +156,8 @@ const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index)
 	for (i = 0; i < cm_num_devs; i++) {
 		for (j = 0; j < TCPZC_GID_TABLE_LEN; j++) {
 			if (cm_devs[i].gone ||
-			    memcmp(cm_devs[i].gids[j], gid, 16) != 0)
+			    !cm_gid_same(cm_devs[i].gids[j], cm_devs[i].ifindex, gid,
+					 ifindex ? ifindex : cm_devs[i].ifindex))
 				continue;
 			*index = j;
 			return &cm_devs[i];
@@ -165,17 +166,32 @@ const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index)
 	return NULL;
 }
 
-bool cm_dev_each_gid(bool (*fn)(const u8 gid[16], void *arg), void *arg)
+/* Of devices that share an address the first one. */
+static bool cm_gid_is_first(u32 dev, u32 gid)
 {
-	static const u8 none[16];
+	const struct cm_dev *d = &cm_devs[dev];
 	u32 i, j;
 
-	for (i = 0; i < cm_num_devs; i++)
-		for (j = 0; j < TCPZC_GID_TABLE_LEN; j++)
+	for (i = 0; i <= dev; i++)
+		for (j = 0; j < (i < dev ? TCPZC_GID_TABLE_LEN : gid); j++)
+			if (cm_gid_same(cm_devs[i].gids[j], cm_devs[i].ifindex,
+					d->gids[gid], d->ifindex))
+				return false;
+	return true;
+}
+
+int cm_dev_each_gid(int (*fn)(const u8 gid[16], u32 ifindex, void *arg), void *arg)
+{
+	static const u8 none[16];
+	int err = 0;
+	u32 i, j;
+
+	for (i = 0; i < cm_num_devs && !err; i++)
+		for (j = 0; j < TCPZC_GID_TABLE_LEN && !err; j++)
 			if (memcmp(cm_devs[i].gids[j], none, 16) != 0 &&
-			    fn(cm_devs[i].gids[j], arg))
-				return true;
-	return false;
+			    cm_gid_is_first(i, j))
+				err = fn(cm_devs[i].gids[j], cm_devs[i].ifindex, arg);
+	return err;
 }
 
 /* ---- devices that go ---------------------------------------------------- */
@@ -268,7 +284,14 @@ void cm_addr_gid(const union cm_addr *a, u8 gid[16])
 	memcpy(gid + 12, &a->in.sin_addr, 4);
 }
 
-void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u16 port)
+u32 cm_addr_scope(const union cm_addr *a)
+{
+	if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr))
+		return 0;
+	return a->in6.sin6_scope_id;
+}
+
+void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u32 ifindex, u16 port)
 {
 	memset(a, 0, sizeof(*a));
 	if (cm_gid_is_v4(gid)) {
@@ -277,6 +300,8 @@ void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u16 port)
 	} else {
 		a->in6.sin6_family = AF_INET6;
 		memcpy(&a->in6.sin6_addr, gid, 16);
+		if (cm_gid_link_local(gid))
+			a->in6.sin6_scope_id = ifindex;
 	}
 	cm_addr_set_port(a, port);
 }

@@ -18,7 +18,7 @@
 #define CM_FEW_IDS		1024	/* handles that are used first */
 
 static struct cm_id *cm_ids[CM_MAX_IDS];
-static u32 cm_next_id, cm_num_ids, cm_next_slot;
+static u32 cm_next_id, cm_num_ids;
 static struct cm_cx *cm_slots[CM_SLOTS];
 static LIST_HEAD(, cm_cx) cm_cxs = LIST_HEAD_INITIALIZER(cm_cxs);
 static LIST_HEAD(, cm_id) cm_live = LIST_HEAD_INITIALIZER(cm_live);
@@ -43,20 +43,27 @@ static u32 cm_random(void)
 
 /* ---- connections -------------------------------------------------------- */
 
+/*
+ * A free place, 0 if there is none. The process's token, the upper half of its ids,
+ * can be seen by everybody on this host, so the place must not be one that others
+ * could guess: see docs/security.md.
+ */
+static u32 cm_random_slot(void)
+{
+	u32 i, slot = cm_random();
+
+	for (i = 0; i < CM_SLOTS; i++, slot++)
+		if (slot % CM_SLOTS && !cm_slots[slot % CM_SLOTS])
+			return slot % CM_SLOTS;
+	return 0;
+}
+
 static struct cm_cx *cm_cx_new(struct cm_id *id)
 {
 	struct cm_cx *cx = calloc(1, sizeof(*cx));
-	u32 i, slot;
+	u32 slot = cm_random_slot();
 
-	if (!cx)
-		return NULL;
-	/* In turn, so that an id does not come back soon; 0 is none. */
-	for (i = 0; i < CM_SLOTS; i++) {
-		slot = cm_next_slot++ % CM_SLOTS;
-		if (slot && !cm_slots[slot])
-			break;
-	}
-	if (i == CM_SLOTS) {
+	if (!cx || !slot) {
 		free(cx);
 		return NULL;
 	}
@@ -65,6 +72,7 @@ static struct cm_cx *cm_cx_new(struct cm_id *id)
 	cx->slot = slot;
 	memcpy(cx->self, id->sgid, 16);
 	memcpy(cx->peer, id->dgid, 16);
+	cx->ifindex = id->ifindex;
 	cx->id = id;
 	id->cx = cx;
 	LIST_INSERT_HEAD(&cm_cxs, cx, node);
@@ -104,7 +112,7 @@ static void cm_cx_send(struct cm_conn *conn, const struct cm_msg *msg)
 {
 	struct cm_cx *cx = (struct cm_cx *)conn;
 
-	cm_net_send(cx->self, cx->peer, msg);
+	cm_net_send(cx->self, cx->peer, cx->ifindex, msg);
 }
 
 u64 cm_cx_deadline(void)
@@ -281,6 +289,7 @@ static void cm_id_use_dev(struct cm_id *id, const struct cm_dev *dev, u8 index)
 	id->dev = dev;
 	id->sgid_index = index;
 	memcpy(id->sgid, dev->gids[index], 16);
+	id->ifindex = cm_gid_link_local(id->sgid) ? dev->ifindex : 0;
 }
 
 /* Sharing can be permitted until @id listens, and be forbidden only at first. */
@@ -306,7 +315,10 @@ int cm_id_bind(struct cm_id *id, const union cm_addr *addr)
 		return EAFNOSUPPORT;
 	if (!cm_addr_any(addr)) {
 		cm_addr_gid(addr, gid);
-		dev = cm_dev_find(gid, &index);
+		/* As cma.c's cma_check_linklocal(): it names an interface. */
+		if (cm_gid_link_local(gid) && !cm_addr_scope(addr))
+			return EINVAL;
+		dev = cm_dev_find(gid, cm_addr_scope(addr), &index);
 		if (!dev)
 			return cm_addr_local(addr) ? ENODEV : EADDRNOTAVAIL;
 		cm_id_use_dev(id, dev, index);
@@ -315,6 +327,7 @@ int cm_id_bind(struct cm_id *id, const union cm_addr *addr)
 	err = cm_port_get(id);
 	if (err) {
 		id->dev = NULL;
+		id->ifindex = 0;
 		return err;
 	}
 	id->state = CM_ID_BOUND;
@@ -352,7 +365,7 @@ static int cm_id_choose_src(struct cm_id *id, const union cm_addr *src,
 	if (err)
 		return err;
 	cm_addr_gid(&routed, gid);
-	dev = cm_dev_find(gid, &index);
+	dev = cm_dev_find(gid, cm_addr_scope(&routed), &index);
 	if (!dev)
 		return ENODEV;
 	cm_id_use_dev(id, dev, index);
@@ -360,6 +373,20 @@ static int cm_id_choose_src(struct cm_id *id, const union cm_addr *src,
 	/* A client's port is its name only: nobody is to find it. */
 	cm_addr_set_port(&id->src, port ? port : 32768 + cm_random() % 28232);
 	return 0;
+}
+
+/* A link-local peer is one of the interface that the source address has. */
+static int cm_id_scope_dst(struct cm_id *id, union cm_addr *dst)
+{
+	u8 gid[16];
+
+	cm_addr_gid(dst, gid);
+	if (!cm_gid_link_local(gid))
+		return 0;
+	if (!cm_addr_scope(dst))
+		dst->in6.sin6_scope_id = id->dev->ifindex;
+	id->ifindex = id->dev->ifindex;
+	return cm_addr_scope(dst) == id->ifindex ? 0 : EINVAL;
 }
 
 int cm_id_resolve(struct cm_id *id, const union cm_addr *src,
@@ -372,6 +399,8 @@ int cm_id_resolve(struct cm_id *id, const union cm_addr *src,
 		return EINVAL;
 	if (!cm_addr_ok(&to))
 		return EAFNOSUPPORT;
+	if (cm_owner_useless())		/* the answers would go to others */
+		return EADDRINUSE;
 	if (cm_addr_any(&to)) {		/* this host, as connect() has it */
 		if (to.sa.sa_family == AF_INET)
 			to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -379,6 +408,9 @@ int cm_id_resolve(struct cm_id *id, const union cm_addr *src,
 			to.in6.sin6_addr = in6addr_loopback;
 	}
 	err = cm_id_choose_src(id, src, &to);
+	if (err)
+		return err;
+	err = cm_id_scope_dst(id, &to);
 	if (err)
 		return err;
 	id->dst = to;
@@ -399,6 +431,8 @@ int cm_id_listen(struct cm_id *id, int backlog)
 	}
 	if (id->state != CM_ID_BOUND)
 		return EINVAL;
+	if (cm_owner_useless())
+		return EADDRINUSE;
 	err = cm_port_own(id->port);
 	if (err)
 		return err;
@@ -474,6 +508,8 @@ int cm_id_connect(struct cm_id *id, const struct rdma_ucm_conn_param *param)
 	err = cm_put_priv(id, &msg, param);
 	if (err)
 		return err;
+	if (cm_owner_useless())
+		return EADDRINUSE;
 	if (!cm_cx_new(id))
 		return ENOMEM;
 	id->state = CM_ID_CONNECT;
@@ -563,7 +599,7 @@ int cm_id_disconnect(struct cm_id *id)
 /* ---- requests ----------------------------------------------------------- */
 
 static bool cm_id_serves(const struct cm_id *id, u16 ps, u16 port,
-			 const struct cm_ip_hdr *hdr, bool *exact)
+			 const struct cm_ip_hdr *hdr, u32 ifindex, bool *exact)
 {
 	u8 gid[16];
 
@@ -573,20 +609,21 @@ static bool cm_id_serves(const struct cm_id *id, u16 ps, u16 port,
 	*exact = !cm_addr_any(&id->src);
 	if (*exact) {
 		cm_addr_gid(&id->src, gid);
-		return !memcmp(gid, hdr->dst, 16);
+		return cm_gid_same(gid, id->ifindex, hdr->dst, ifindex);
 	}
 	if (id->src.sa.sa_family == AF_INET)
 		return hdr->version == 4;
 	return hdr->version == 6 || !id->afonly;
 }
 
-static struct cm_id *cm_id_listener(u16 ps, u16 port, const struct cm_ip_hdr *hdr)
+static struct cm_id *cm_id_listener(u16 ps, u16 port, const struct cm_ip_hdr *hdr,
+				    u32 ifindex)
 {
 	struct cm_id *id, *found = NULL;
 	bool exact;
 
 	LIST_FOREACH(id, &cm_live, node) {
-		if (!cm_id_serves(id, ps, port, hdr, &exact))
+		if (!cm_id_serves(id, ps, port, hdr, ifindex, &exact))
 			continue;
 		found = id;
 		if (exact)
@@ -597,7 +634,7 @@ static struct cm_id *cm_id_listener(u16 ps, u16 port, const struct cm_ip_hdr *hd
 
 /* The connection that this request has made already. */
 static struct cm_cx *cm_cx_of(const struct cm_msg *req,
-			      const struct tz_ud_path *path)
+			      const struct cm_path *path)
 {
 	bool sidr = req->attr == CM_SIDR_REQ;
 	struct cm_cx *cx;
@@ -609,6 +646,7 @@ static struct cm_cx *cm_cx_of(const struct cm_msg *req,
 		    cx->service_id == req->service_id &&
 		    cx->conn.state != CM_TIMEWAIT &&
 		    cx->conn.state != CM_CLOSED &&
+		    cx->ifindex == path->ifindex &&
 		    !memcmp(cx->peer, path->sgid, 16))
 			return cx;
 	return NULL;
@@ -643,7 +681,7 @@ static void cm_event_request(struct cm_id *id, const struct cm_msg *req,
 /* An id for a request; NULL if it cannot be served now. */
 static struct cm_id *cm_id_request(struct cm_id *listener,
 				   const struct cm_msg *req,
-				   const struct tz_ud_path *path,
+				   const struct cm_path *path,
 				   const struct cm_ip_hdr *hdr)
 {
 	const struct cm_dev *dev;
@@ -653,11 +691,13 @@ static struct cm_id *cm_id_request(struct cm_id *listener,
 	id = cm_id_new(listener->chan, 0, listener->ps, listener->qp_type);
 	if (!id)
 		return NULL;
-	dev = cm_dev_find(path->dgid, &index);
+	dev = cm_dev_find(path->dgid, path->ifindex, &index);
 	cm_id_use_dev(id, dev, index);
+	id->ifindex = path->ifindex;
 	memcpy(id->dgid, path->sgid, 16);
-	cm_addr_from_gid(&id->src, hdr->dst, cm_addr_port(&listener->src));
-	cm_addr_from_gid(&id->dst, hdr->src, hdr->port);
+	cm_addr_from_gid(&id->src, hdr->dst, dev->ifindex,
+			 cm_addr_port(&listener->src));
+	cm_addr_from_gid(&id->dst, hdr->src, dev->ifindex, hdr->port);
 	id->state = CM_ID_CONNECT;
 	id->tos = req->traffic_class;
 	id->peer_qpn = req->qpn;
@@ -693,16 +733,16 @@ static void cm_id_deliver(struct cm_id *listener, struct cm_id *id,
 	listener->pending++;
 }
 
-static void cm_refuse(const struct tz_ud_path *path, const struct cm_msg *req,
+static void cm_refuse(const struct cm_path *path, const struct cm_msg *req,
 		      u16 reason)
 {
 	struct cm_msg answer;
 
 	cm_no_service(req, reason, &answer);
-	cm_net_send(path->dgid, path->sgid, &answer);
+	cm_net_send(path->dgid, path->sgid, path->ifindex, &answer);
 }
 
-bool cm_id_incoming(const struct cm_msg *req, const struct tz_ud_path *path)
+bool cm_id_incoming(const struct cm_msg *req, const struct cm_path *path)
 {
 	bool sidr = req->attr == CM_SIDR_REQ;
 	struct cm_id *listener, *id;
@@ -717,7 +757,8 @@ bool cm_id_incoming(const struct cm_msg *req, const struct tz_ud_path *path)
 	}
 	if (req->service_id >> 32 || !cm_ip_hdr_parse(req->priv, &hdr))
 		return false;
-	listener = cm_id_listener(req->service_id >> 16, req->service_id, &hdr);
+	listener = cm_id_listener(req->service_id >> 16, req->service_id, &hdr,
+				  path->ifindex);
 	if (!listener)
 		return false;
 	if (sidr != (listener->qp_type == TZ_QPT_UD) ||
@@ -726,7 +767,7 @@ bool cm_id_incoming(const struct cm_msg *req, const struct tz_ud_path *path)
 		return true;
 	}
 	/* The addresses must be those that the packet had, and one of ours. */
-	if (!cm_dev_find(path->dgid, &index) ||
+	if (!cm_dev_find(path->dgid, path->ifindex, &index) ||
 	    (!sidr && (memcmp(req->sgid, path->sgid, 16) != 0 ||
 		       memcmp(req->dgid, path->dgid, 16) != 0))) {
 		cm_refuse(path, req, CM_REJ_INVALID_GID);

@@ -30,7 +30,6 @@
 #define CM_EVENTS	32
 #define CM_BATCH	64		/* messages of one turn */
 #define CM_RCVBUF	(4 << 20)
-#define CM_PASS_MAGIC	0x706d637au
 /*
  * A request for a service that is not there yet waits a little: programs (perftest
  * -R) listen anew between two connections, and their clients are quick. An
@@ -45,17 +44,10 @@ struct cm_dgram {
 	u8 mad[CM_MAD_BYTES];
 };
 
-/* A message as one process passes it on to another. */
-struct cm_pass {
-	u32 magic;
-	struct tz_ud_path path;
-	u8 mad[CM_MAD_BYTES];
-};
-
 struct cm_held {
 	u64 until;			/* 0: a free place */
 	bool passed;
-	struct tz_ud_path path;
+	struct cm_path path;
 	u8 mad[CM_MAD_BYTES];
 };
 
@@ -71,9 +63,9 @@ static struct {
 	u16 token;
 	struct cm_fd wake;
 	struct cm_fd udp;		/* to send from, at any port */
-	struct cm_fd own;		/* what is passed on by token */
+	struct cm_door own;		/* what is passed on by token */
 	pthread_t thread;
-} net = { .epfd = -1, .udp.fd = -1, .own.fd = -1 };
+} net = { .epfd = -1, .wake.fd = -1, .udp.fd = -1, .own.fd.fd = -1 };
 
 u64 cm_now(void)
 {
@@ -160,31 +152,25 @@ static void cm_put_pktinfo(struct msghdr *msg, const u8 from[16], u32 ifindex)
 }
 
 /* A GID of an IPv4 address is the address as IPv6 sockets have it. */
-static u32 cm_put_addr(struct msghdr *msg, const u8 from[16], const u8 to[16])
+static void cm_put_addr(struct msghdr *msg, const u8 to[16], u32 ifindex)
 {
 	union cm_addr *a = msg->msg_name;
-	const struct cm_dev *dev;
-	u32 ifindex = 0;
-	u8 index;
 
 	memset(a, 0, sizeof(*a));
 	if (net.family == AF_INET) {
-		cm_addr_from_gid(a, to, cm_well_known_port);
+		cm_addr_from_gid(a, to, 0, cm_well_known_port);
 	} else {
 		a->in6.sin6_family = AF_INET6;
 		a->in6.sin6_port = htons(cm_well_known_port);
 		memcpy(&a->in6.sin6_addr, to, 16);
-		if (IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr)) {
-			dev = cm_dev_find(from, &index);
-			ifindex = dev ? dev->ifindex : 0;
+		if (cm_gid_link_local(to))
 			a->in6.sin6_scope_id = ifindex;
-		}
 	}
 	msg->msg_namelen = cm_addr_len(a);
-	return ifindex;
 }
 
-void cm_net_send(const u8 from[16], const u8 to[16], const struct cm_msg *msg)
+void cm_net_send(const u8 from[16], const u8 to[16], u32 ifindex,
+		 const struct cm_msg *msg)
 {
 	char control[CMSG_SPACE(sizeof(struct in6_pktinfo))] = { 0 };
 	struct cm_dgram dgram;
@@ -194,12 +180,11 @@ void cm_net_send(const u8 from[16], const u8 to[16], const struct cm_msg *msg)
 		.msg_name = &addr, .msg_iov = &iov, .msg_iovlen = 1,
 		.msg_control = control,
 	};
-	u32 ifindex;
 
 	tz_ud_make(&dgram.hdr, TZ_GSI_QPN, TZ_GSI_QPN, TZ_GSI_QKEY, 0, 0,
 		   CM_MAD_BYTES);
 	cm_mad_make(msg, dgram.mad);
-	ifindex = cm_put_addr(&m, from, to);
+	cm_put_addr(&m, to, ifindex);
 	cm_put_pktinfo(&m, from, ifindex);
 	/* The first attempt may only report an earlier datagram's error. */
 	if (sendmsg(net.udp.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -213,52 +198,39 @@ static socklen_t cm_token_name(u16 token, struct sockaddr_storage *ss)
 	return cm_port_name(0, token, "id", ss);
 }
 
-/* Pass a message on to a local socket; false if there is none of that name. */
-static bool cm_pass_on(const struct sockaddr_storage *ss, socklen_t len,
-		       const struct tz_ud_path *path, const u8 *mad)
-{
-	struct cm_pass pass = { .magic = CM_PASS_MAGIC, .path = *path };
-
-	memcpy(pass.mad, mad, CM_MAD_BYTES);
-	return sendto(net.own.fd, &pass, sizeof(pass),
-		      MSG_DONTWAIT | MSG_NOSIGNAL,
-		      (const struct sockaddr *)ss, len) >= 0 ||
-	       errno == EAGAIN || errno == ENOBUFS;	/* it is busy: lost */
-}
-
-static bool cm_pass_request(const struct cm_msg *req,
-			    const struct tz_ud_path *path, const u8 *mad)
+static bool cm_pass_request(const struct cm_msg *req, const struct cm_path *path,
+			    const u8 *mad)
 {
 	u16 ps = req->service_id >> 16, port = req->service_id;
 	struct sockaddr_storage ss;
 	struct cm_ip_hdr hdr;
-	char hex[33];
 	socklen_t len;
-	int i;
 
 	if (req->service_id >> 32 || !cm_ip_hdr_parse(req->priv, &hdr))
 		return false;
-	for (i = 0; i < 16; i++)
-		snprintf(hex + 2 * i, 3, "%02x", hdr.dst[i]);
-	len = cm_port_name(ps, port, hex, &ss);
+	len = cm_port_gid_name(ps, port, hdr.dst, path->ifindex, &ss);
 	if (cm_pass_on(&ss, len, path, mad))
 		return true;
 	len = cm_port_name(ps, port, hdr.version == 4 ? "4" : "6", &ss);
 	return cm_pass_on(&ss, len, path, mad);
 }
 
-static void cm_answer_stray(const struct cm_msg *msg,
-			    const struct tz_ud_path *path)
+static void cm_answer(const struct cm_path *path, const struct cm_msg *answer)
+{
+	cm_net_send(path->dgid, path->sgid, path->ifindex, answer);
+}
+
+static void cm_answer_stray(const struct cm_msg *msg, const struct cm_path *path)
 {
 	struct cm_msg answer;
 
 	if (cm_stray_answer(msg, &answer))
-		cm_net_send(path->dgid, path->sgid, &answer);
+		cm_answer(path, &answer);
 }
 
 /* A request; @passed: another process took it for ours. */
 static bool cm_net_serve(const struct cm_msg *req,
-			 const struct tz_ud_path *path, const u8 *mad,
+			 const struct cm_path *path, const u8 *mad,
 			 bool passed)
 {
 	return cm_id_incoming(req, path) ||
@@ -266,16 +238,16 @@ static bool cm_net_serve(const struct cm_msg *req,
 }
 
 static void cm_net_no_service(const struct cm_msg *req,
-			      const struct tz_ud_path *path)
+			      const struct cm_path *path)
 {
 	struct cm_msg answer;
 
 	cm_no_service(req, CM_REJ_INVALID_SERVICE_ID, &answer);
-	cm_net_send(path->dgid, path->sgid, &answer);
+	cm_answer(path, &answer);
 }
 
 /* Keep a request for a while; false if there is no room. */
-static bool cm_hold(const struct tz_ud_path *path, const u8 *mad, bool passed)
+static bool cm_hold(const struct cm_path *path, const u8 *mad, bool passed)
 {
 	struct cm_held *h, *room = NULL;
 	u64 now = cm_now();
@@ -284,7 +256,7 @@ static bool cm_hold(const struct tz_ud_path *path, const u8 *mad, bool passed)
 		if (!h->until)
 			room = h;
 		else if (!memcmp(h->mad, mad, CM_MAD_BYTES) &&
-			 !memcmp(h->path.sgid, path->sgid, 16))
+			 !memcmp(&h->path, path, sizeof(*path)))
 			return true;	/* it has come again */
 	}
 	if (!room)
@@ -322,7 +294,7 @@ static void cm_held_look(u64 now)
 }
 
 static void cm_net_request(const struct cm_msg *req,
-			   const struct tz_ud_path *path, const u8 *mad,
+			   const struct cm_path *path, const u8 *mad,
 			   bool passed)
 {
 	if (!cm_net_serve(req, path, mad, passed) && !cm_hold(path, mad, passed))
@@ -330,7 +302,7 @@ static void cm_net_request(const struct cm_msg *req,
 }
 
 static void cm_net_message(const struct cm_msg *msg,
-			   const struct tz_ud_path *path, const u8 *mad,
+			   const struct cm_path *path, const u8 *mad,
 			   bool passed)
 {
 	u32 id = msg->attr == CM_SIDR_REP ? msg->local_id : msg->remote_id;
@@ -347,49 +319,41 @@ static void cm_net_message(const struct cm_msg *msg,
 	cx = cm_cx_find(id);
 	/* Only the peer's own address speaks for it. */
 	if (!cx || memcmp(cx->peer, path->sgid, 16) != 0 ||
-	    memcmp(cx->self, path->dgid, 16) != 0) {
+	    memcmp(cx->self, path->dgid, 16) != 0 ||
+	    cx->ifindex != path->ifindex) {
 		cm_answer_stray(msg, path);
 		return;
 	}
 	cm_conn_rx(&cx->conn, msg, cm_now());
 }
 
-static void cm_net_mad(const struct tz_ud_path *path, const u8 *mad, bool passed)
+static void cm_net_mad(const struct cm_path *path, const struct cm_msg *msg,
+		       const u8 *mad, bool passed)
 {
-	struct cm_msg msg;
-
-	if (!cm_mad_parse(mad, &msg))
-		return;
-	if (msg.attr == CM_REQ || msg.attr == CM_SIDR_REQ)
-		cm_net_request(&msg, path, mad, passed);
+	if (msg->attr == CM_REQ || msg->attr == CM_SIDR_REQ)
+		cm_net_request(msg, path, mad, passed);
 	else
-		cm_net_message(&msg, path, mad, passed);
+		cm_net_message(msg, path, mad, passed);
 }
 
-void cm_net_passed_on(struct cm_fd *fd, u32 events)
+void cm_net_passed_on(const struct cm_path *path, const struct cm_msg *msg,
+		      const u8 *mad)
 {
-	struct cm_pass pass;
-	int i;
-
-	(void)events;
-	for (i = 0; i < CM_BATCH && fd->fd >= 0; i++) {
-		if (recv(fd->fd, &pass, sizeof(pass), MSG_DONTWAIT) !=
-		    sizeof(pass))
-			return;
-		if (pass.magic == CM_PASS_MAGIC)
-			cm_net_mad(&pass.path, pass.mad, true);
-	}
+	cm_net_mad(path, msg, mad, true);
 }
 
-static void cm_get_pktinfo(struct msghdr *m, struct tz_ud_path *path)
+static void cm_get_pktinfo(struct msghdr *m, struct cm_path *path)
 {
+	struct in6_pktinfo info6;
 	struct in_pktinfo info;
 	struct cmsghdr *c;
 
 	for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		if (c->cmsg_level == IPPROTO_IPV6 &&
 		    c->cmsg_type == IPV6_PKTINFO) {
-			memcpy(path->dgid, CMSG_DATA(c), 16);
+			memcpy(&info6, CMSG_DATA(c), sizeof(info6));
+			memcpy(path->dgid, &info6.ipi6_addr, 16);
+			path->ifindex = info6.ipi6_ifindex;
 		} else if (c->cmsg_level == IPPROTO_IP &&
 			   c->cmsg_type == IP_PKTINFO) {
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
@@ -398,6 +362,8 @@ static void cm_get_pktinfo(struct msghdr *m, struct tz_ud_path *path)
 			memcpy(path->dgid + 12, &info.ipi_addr, 4);
 		}
 	}
+	if (!cm_gid_link_local(path->sgid) && !cm_gid_link_local(path->dgid))
+		path->ifindex = 0;
 }
 
 /* One datagram from the network; false if there is none. */
@@ -406,8 +372,9 @@ static bool cm_net_receive(int fd)
 	char control[256];
 	struct cm_dgram dgram;
 	struct iovec iov = { &dgram, sizeof(dgram) };
-	struct tz_ud_path path = {};
+	struct cm_path path = {};
 	union cm_addr from;
+	struct cm_msg msg;
 	struct msghdr m = {
 		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
 		.msg_iovlen = 1, .msg_control = control,
@@ -425,7 +392,8 @@ static bool cm_net_receive(int fd)
 		return true;
 	cm_addr_gid(&from, path.sgid);
 	cm_get_pktinfo(&m, &path);
-	cm_net_mad(&path, dgram.mad, false);
+	if (cm_mad_parse(dgram.mad, &msg))
+		cm_net_mad(&path, &msg, dgram.mad, false);
 	return true;
 }
 
@@ -527,10 +495,12 @@ static bool cm_net_open_own(void)
 static int cm_timeout_ms(u64 now)
 {
 	u64 at = cm_cx_deadline();
-	u64 retry = cm_owner_deadline();
+	u64 retry = cm_owner_deadline(), link = cm_link_deadline();
 
 	if (retry && (!at || retry < at))
 		at = retry;
+	if (link && (!at || link < at))
+		at = link;
 	if (held_look_at && (!at || held_look_at < at))
 		at = held_look_at;
 	if (!at)
@@ -561,6 +531,7 @@ static void *cm_main(void *arg)
 		cm_leave(cancel);
 		poll(&poll_fd, 1, ms);
 		cm_enter(&cancel);
+		cm_owner_check_user();
 		/*
 		 * Events are fetched under the lock, and one at a time: whoever
 		 * has the lock may free what an event is for.
@@ -572,6 +543,7 @@ static void *cm_main(void *arg)
 			fd->ready(fd, ev.events);
 		}
 		cm_owner_timer(cm_now());
+		cm_link_timer(cm_now());
 		cm_held_look(cm_now());
 		cm_cx_timers(cm_now());
 		pthread_cond_broadcast(&cm_turn);
@@ -585,22 +557,20 @@ static bool cm_take_token(void)
 {
 	struct sockaddr_storage ss;
 	socklen_t len;
-	int i;
+	int i, err = 0;
 
-	net.own.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	net.own.ready = cm_net_passed_on;
-	if (net.own.fd < 0)
-		return false;
 	for (i = 0; i < 1000; i++) {
 		if (getrandom(&net.token, sizeof(net.token), 0) !=
 		    sizeof(net.token))
 			net.token += cm_now();
 		len = cm_token_name(net.token, &ss);
-		if (net.token &&
-		    !bind(net.own.fd, (struct sockaddr *)&ss, len))
-			return cm_net_watch(&net.own, EPOLLIN);
+		err = net.token ? cm_door_open(&net.own, &ss, len, cm_in_got) :
+				  EADDRINUSE;
+		if (err != EADDRINUSE)
+			break;
 	}
-	return false;
+	errno = err;
+	return !err;
 }
 
 static int cm_start_thread(void)
@@ -622,7 +592,8 @@ static void cm_net_stop(void)
 	cm_owner_stop();
 	cm_dev_unwatch();
 	cm_net_close(&net.udp);
-	cm_net_close(&net.own);
+	cm_door_close(&net.own);
+	cm_link_stop();
 	cm_net_close(&net.wake);
 	if (net.epfd >= 0)
 		close(net.epfd);

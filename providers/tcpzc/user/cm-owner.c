@@ -2,12 +2,17 @@
 /*
  * cm-owner.c - the well-known port, and which process reads what comes there.
  *
- * All processes of a network namespace have the same socket open: the owner,
- * which has bound it or got it from the one before, gives it to everybody who
- * connects to it. So a datagram that nobody has read yet outlives the owner, and
- * the port is never closed while another process is there. The others keep their
- * connections to the owner; when these break they try to become it, by taking its
- * name, and one of them does.
+ * All of a user's processes in a network namespace have the same socket open: the
+ * owner, which has bound it or got it from the one before, gives it to those of
+ * its user that connect to it. So a datagram that nobody has read yet outlives the
+ * owner, and the port is never closed while another process of the user is there.
+ * The others keep their connections to the owner; when these break they try to
+ * become it, by taking its name, and one of them does.
+ *
+ * An owner serves the processes of its user; root's serves everybody, but gives its
+ * socket to none of the others. A process follows an owner of its user or root's. If
+ * the port is another user's, rdma_cm does not work here (EADDRINUSE), and the
+ * process looks again each second.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,24 +27,48 @@
 #define CM_RETRY_NS	(20 * 1000000ull)
 #define CM_SLOW_RETRY_NS (1000 * 1000000ull)
 #define CM_LONELY_TRIES	100
+#define CM_HELLO_NS	(2000 * 1000000ull)	/* a link that says nothing */
+#define CM_LINKS	4096
+#define CM_USER_LINKS	64			/* of each other user */
+#define CM_OTHERS_LINKS	512			/* of all of them */
 
 /* Another process's connection to this one, the owner. */
 struct cm_link {
 	struct cm_fd far;		/* first */
 	LIST_ENTRY(cm_link) node;
+	uid_t uid;
+	u64 until;			/* 0: it has said hello */
 };
 
 static struct {
 	LIST_HEAD(, cm_link) links;
+	u32 num_links, num_others;
+	u64 silent_until;		/* 0, or the next of them to be closed */
 	u32 lonely;			/* tries without an owner */
-	struct cm_fd port;		/* the well-known one; only the owner reads */
-	struct cm_fd link;		/* the owner's listener; else to the owner */
+	struct cm_fd port;		/* the well-known one */
+	bool reading;			/* it */
+	struct cm_door door;		/* the owner's name */
+	struct cm_fd link;		/* to the owner */
+	bool greeted, full;		/* by the owner; which has no room */
+	bool useless;			/* the port is another user's */
+	uid_t said;			/* whose that was, when it was last said */
+	uid_t uid;			/* as which this process takes part */
 	u64 retry_at;			/* 0: all is well */
-} own = { .port.fd = -1, .link.fd = -1 };
+} own = { .port.fd = -1, .link.fd = -1, .door.fd.fd = -1, .said = -1 };
 
 static socklen_t cm_owner_name(struct sockaddr_storage *ss)
 {
 	return cm_port_name(0, cm_well_known_port, "owner", ss);
+}
+
+static void cm_port_read(bool on)
+{
+	if (on == own.reading)
+		return;
+	own.port.ready = cm_net_ready;
+	if (!on)
+		cm_net_unwatch(&own.port);
+	own.reading = on && cm_net_watch(&own.port, EPOLLIN);
 }
 
 /* ---- the owner ---------------------------------------------------------- */
@@ -47,15 +76,10 @@ static socklen_t cm_owner_name(struct sockaddr_storage *ss)
 static void cm_link_close(struct cm_link *link)
 {
 	LIST_REMOVE(link, node);
+	own.num_links--;
+	own.num_others -= !cm_same_user(link->uid);
 	cm_net_close(&link->far);
 	free(link);
-}
-
-/* The others' connections carry nothing from them; they only end. */
-static void cm_link_ended(struct cm_fd *fd, u32 events)
-{
-	(void)events;
-	cm_link_close((struct cm_link *)fd);
 }
 
 union cm_rights {
@@ -63,7 +87,8 @@ union cm_rights {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-static bool cm_link_give(int to, int fd)
+/* Greet, and give the socket to a process of our user. */
+static bool cm_link_greet(const struct cm_link *link, u32 flags)
 {
 	union cm_rights rights = {
 		.hdr = {
@@ -71,36 +96,105 @@ static bool cm_link_give(int to, int fd)
 			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
 		},
 	};
-	char byte = 0;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &rights,
-		.msg_controllen = sizeof(rights),
-	};
+	struct cm_hello hello;
+	struct iovec iov = { &hello, sizeof(hello) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	memcpy(CMSG_DATA(&rights.hdr), &fd, sizeof(fd));
-	return sendmsg(to, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+	cm_hello_make(flags, &hello);
+	memcpy(CMSG_DATA(&rights.hdr), &own.port.fd, sizeof(int));
+	if (cm_same_user(link->uid)) {
+		m.msg_control = &rights;
+		m.msg_controllen = sizeof(rights);
+	}
+	return sendmsg(link->far.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	       sizeof(hello);
 }
 
-static void cm_link_accept(struct cm_fd *fd, u32 events)
+/* The others say hello, and then nothing; their connections end. */
+static void cm_link_heard(struct cm_fd *fd, u32 events)
 {
-	int got = accept4(fd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct cm_link *link;
+	struct cm_link *link = (struct cm_link *)fd;
+	struct cm_hello hello;
+	ssize_t n;
+	u32 flags;
 
 	(void)events;
-	if (got < 0)
+	n = recv(fd->fd, &hello, sizeof(hello), MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	link = calloc(1, sizeof(*link));
-	if (!link) {
-		close(got);
+	if (n <= 0 || !link->until || !cm_hello_parse(&hello, n, &flags) ||
+	    !cm_link_greet(link, 0)) {
+		cm_link_close(link);
 		return;
 	}
-	link->far.fd = got;
-	link->far.ready = cm_link_ended;
+	link->until = 0;
+}
+
+static bool cm_link_room(uid_t uid)
+{
+	struct cm_link *link;
+	u32 n = 0;
+
+	if (own.num_links >= CM_LINKS)
+		return false;
+	if (cm_same_user(uid))
+		return true;
+	LIST_FOREACH(link, &own.links, node)
+		n += link->uid == uid;
+	return n < CM_USER_LINKS && own.num_others < CM_OTHERS_LINKS;
+}
+
+/* A process beyond what there is room for is served, too: it looks again by itself. */
+static void cm_link_refuse(int fd, uid_t uid)
+{
+	struct cm_link link = { .far.fd = fd, .uid = uid };
+
+	cm_link_greet(&link, CM_HELLO_FULL);
+	close(fd);
+}
+
+static void cm_link_got(int fd, uid_t uid)
+{
+	struct cm_link *link;
+
+	if (!cm_same_user(uid) && geteuid() != 0) {
+		close(fd);	/* it does not trust us, if it is honest */
+		return;
+	}
+	link = cm_link_room(uid) ? calloc(1, sizeof(*link)) : NULL;
+	if (!link) {
+		cm_link_refuse(fd, uid);
+		return;
+	}
+	link->far.fd = fd;
+	link->far.ready = cm_link_heard;
+	link->uid = uid;
+	link->until = cm_now() + CM_HELLO_NS;
+	if (!own.silent_until)
+		own.silent_until = link->until;
 	LIST_INSERT_HEAD(&own.links, link, node);
-	if (!cm_link_give(got, own.port.fd) ||
-	    !cm_net_watch(&link->far, EPOLLRDHUP))
+	own.num_links++;
+	own.num_others += !cm_same_user(uid);
+	if (!cm_net_watch(&link->far, EPOLLIN | EPOLLRDHUP))
 		cm_link_close(link);
+}
+
+static void cm_links_timer(u64 now)
+{
+	struct cm_link *link, *next;
+
+	if (!own.silent_until || now < own.silent_until)
+		return;
+	own.silent_until = 0;
+	for (link = LIST_FIRST(&own.links); link; link = next) {
+		next = LIST_NEXT(link, node);
+		if (!link->until)
+			continue;
+		if (now >= link->until)
+			cm_link_close(link);
+		else if (!own.silent_until || link->until < own.silent_until)
+			own.silent_until = link->until;
+	}
 }
 
 /* Take the owner's name; false if somebody has it. */
@@ -108,22 +202,13 @@ static bool cm_owner_become(void)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = cm_owner_name(&ss);
-	int fd;
 
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
+	if (cm_door_open(&own.door, &ss, len, cm_link_got))
 		return false;
-	if (bind(fd, (struct sockaddr *)&ss, len) || listen(fd, 4096)) {
-		close(fd);
-		return false;
-	}
 	own.lonely = 0;
 	own.retry_at = 0;
-	own.link.fd = fd;
-	own.link.ready = cm_link_accept;
-	own.port.ready = cm_net_ready;
-	cm_net_watch(&own.link, EPOLLIN);
-	cm_net_watch(&own.port, EPOLLIN);
+	own.useless = false;
+	cm_port_read(true);
 	return true;
 }
 
@@ -132,6 +217,11 @@ static bool cm_owner_become(void)
 /* The port is neither free nor one of ours. */
 static void cm_owner_missing(void)
 {
+	own.retry_at = cm_now() + CM_RETRY_NS;
+	if (own.port.fd >= 0) {
+		cm_port_read(true);	/* until an owner does */
+		return;
+	}
 	if (own.lonely < CM_LONELY_TRIES) {
 		own.lonely++;
 		return;
@@ -142,7 +232,29 @@ static void cm_owner_missing(void)
 			cm_well_known_port,
 			access("/sys/module/tcpzc", F_OK) ? "something else" :
 			"something else, perhaps the devices of the kernel module (TCPZC_PORT sets another)");
+	own.useless = true;
 	own.retry_at = cm_now() + CM_SLOW_RETRY_NS;
+}
+
+/*
+ * The owner's name is another user's. With the port itself open this process needs
+ * no owner; several may read the port then.
+ */
+static void cm_owner_foreign(uid_t uid)
+{
+	own.retry_at = cm_now() + CM_SLOW_RETRY_NS;
+	if (own.port.fd >= 0) {
+		own.useless = false;
+		cm_port_read(true);
+		return;
+	}
+	own.useless = true;
+	if (own.said == uid)
+		return;
+	own.said = uid;
+	fprintf(stderr,
+		"tcpzc: rdma_cm: UDP port %u is served by a process of user %u, which user %u does not trust; there will be no connections (TCPZC_PORT sets another port)\n",
+		cm_well_known_port, (unsigned int)uid, (unsigned int)own.uid);
 }
 
 /* Is this what an owner gives away? */
@@ -172,72 +284,129 @@ static void cm_link_take(const union cm_rights *rights)
 		close(fd);
 }
 
-/* The owner gives us the socket, or has ended. */
-static void cm_link_ready(struct cm_fd *fd, u32 events)
+/* One packet of the owner; false if there will be no more. */
+static bool cm_link_receive(int link)
 {
 	union cm_rights rights = {};
-	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &rights,
-		.msg_controllen = sizeof(rights),
-	};
+	struct cm_hello hello;
+	struct iovec iov = { &hello, sizeof(hello) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	uid_t uid;
 	ssize_t n;
+	u32 flags;
 
-	(void)events;
-	n = recvmsg(fd->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n > 0) {
-		if (m.msg_controllen >= sizeof(struct cmsghdr))
-			cm_link_take(&rights);
-		return;
+	/* Root's owner, too, has nothing to give to another user's process. */
+	if (cm_peer_user(link, &uid) && cm_same_user(uid)) {
+		m.msg_control = &rights;
+		m.msg_controllen = sizeof(rights);
 	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	cm_net_close(fd);
-	cm_owner_elect();
+	n = recvmsg(link, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (m.msg_controllen >= sizeof(struct cmsghdr))
+		cm_link_take(&rights);
+	if (!cm_hello_parse(&hello, n, &flags))
+		return false;
+	own.greeted = true;
+	own.full = flags & CM_HELLO_FULL;
+	own.lonely = 0;
+	return true;
 }
 
-static void cm_owner_follow(void)
+/* The owner greets, or has ended. */
+static void cm_link_ready(struct cm_fd *fd, u32 events)
+{
+	(void)events;
+	if (cm_link_receive(fd->fd))
+		return;
+	cm_net_close(fd);
+	if (own.full)
+		own.retry_at = cm_now() + CM_SLOW_RETRY_NS;
+	else if (own.greeted)
+		cm_owner_elect();
+	else
+		cm_owner_missing();
+}
+
+static int cm_owner_connect(void)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = cm_owner_name(&ss);
 	int fd;
 
-	own.retry_at = cm_now() + CM_RETRY_NS;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, (struct sockaddr *)&ss, len)) {
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&ss, len)) {
 		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void cm_owner_follow(void)
+{
+	struct cm_hello hello;
+	uid_t uid = -1;
+	int fd = cm_owner_connect();
+
+	if (fd < 0) {
 		cm_owner_missing();
 		return;
 	}
-	own.lonely = 0;
+	if (!cm_peer_user(fd, &uid) || !cm_user_trusted(uid)) {
+		close(fd);
+		cm_owner_foreign(uid);
+		return;
+	}
+	cm_port_read(false);
+	cm_hello_make(0, &hello);
+	own.useless = own.greeted = own.full = false;
 	own.link.fd = fd;
 	own.link.ready = cm_link_ready;
-	if (cm_net_watch(&own.link, EPOLLIN | EPOLLRDHUP))
+	if (send(fd, &hello, sizeof(hello), MSG_DONTWAIT | MSG_NOSIGNAL) > 0 &&
+	    cm_net_watch(&own.link, EPOLLIN | EPOLLRDHUP)) {
 		own.retry_at = 0;
-	else
-		cm_net_close(&own.link);
+		return;
+	}
+	cm_net_close(&own.link);
+	cm_owner_missing();
 }
 
 void cm_owner_elect(void)
 {
 	int family;
 
+	own.uid = geteuid();
 	if (own.port.fd < 0)
 		own.port.fd = cm_net_open(cm_well_known_port, &family);
 	if (own.port.fd < 0 || !cm_owner_become())
 		cm_owner_follow();
 }
 
+bool cm_owner_useless(void)
+{
+	return own.useless;
+}
+
 u64 cm_owner_deadline(void)
 {
+	if (own.silent_until && (!own.retry_at || own.silent_until < own.retry_at))
+		return own.silent_until;
 	return own.retry_at;
+}
+
+/* A process of another user now: the port is not this one's any more. */
+void cm_owner_check_user(void)
+{
+	if (own.uid == geteuid())
+		return;
+	cm_owner_stop();
+	cm_door_user_changed();
+	cm_owner_elect();
 }
 
 void cm_owner_timer(u64 now)
 {
+	cm_links_timer(now);
 	if (own.retry_at && now >= own.retry_at)
 		cm_owner_elect();
 }
@@ -251,9 +420,14 @@ void cm_owner_stop(void)
 	struct cm_link *link;
 
 	cm_net_close(&own.port);
+	own.reading = false;
+	cm_door_close(&own.door);
 	cm_net_close(&own.link);
 	while ((link = LIST_FIRST(&own.links)))
 		cm_link_close(link);
+	own.num_others = 0;
+	own.silent_until = 0;
+	own.useless = false;
 	own.lonely = 0;
 	own.retry_at = 0;
 }

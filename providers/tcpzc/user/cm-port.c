@@ -2,10 +2,10 @@
 /*
  * cm-port.c - ports, which all processes of a network namespace share.
  *
- * Who has a port has a local socket whose abstract name says port space, port
- * and address. Such names are unique in a network namespace and vanish with the
- * process, so that binding one is the reservation; and messages for the service
- * are passed on to it.
+ * The process that has a port has a local socket whose abstract name says port
+ * space, port and address. Such names are unique in a network namespace and vanish
+ * with the process, so that binding one is the reservation; and messages for the
+ * service are passed on to it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,18 +41,18 @@ socklen_t cm_port_name(u16 ps, u16 port, const char *which,
 	return offsetof(struct sockaddr_un, sun_path) + 1 + n;
 }
 
-static void cm_port_hex(const u8 gid[16], char hex[33])
+socklen_t cm_port_gid_name(u16 ps, u16 port, const u8 gid[16], u32 ifindex,
+			   struct sockaddr_storage *ss)
 {
-	int i;
+	char which[48];
+	int i, n = 0;
 
 	for (i = 0; i < 16; i++)
-		snprintf(hex + 2 * i, 3, "%02x", gid[i]);
+		n += snprintf(which + n, sizeof(which) - n, "%02x", gid[i]);
+	if (cm_gid_link_local(gid))
+		snprintf(which + n, sizeof(which) - n, "%%%u", ifindex);
+	return cm_port_name(ps, port, which, ss);
 }
-
-struct cm_probe {
-	u16 ps, port;
-	bool v4, v6;
-};
 
 /* Is there a socket of this name, of whatever process? */
 static bool cm_port_taken(u16 ps, u16 port, const char *which)
@@ -64,71 +64,92 @@ static bool cm_port_taken(u16 ps, u16 port, const char *which)
 
 	if (fd < 0)
 		return false;
-	taken = !connect(fd, (struct sockaddr *)&ss, len);
+	/* Another type of socket has it: nothing happens but an error. */
+	taken = !connect(fd, (struct sockaddr *)&ss, len) || errno != ECONNREFUSED;
 	close(fd);
 	return taken;
 }
 
-static bool cm_port_gid_taken(const u8 gid[16], void *arg)
-{
-	const struct cm_probe *p = arg;
-	char hex[33];
-
-	if (cm_gid_is_v4(gid) ? !p->v4 : !p->v6)
-		return false;
-	cm_port_hex(gid, hex);
-	return cm_port_taken(p->ps, p->port, hex);
-}
-
 /* ---- reserving ---------------------------------------------------------- */
 
-static int cm_port_open(struct cm_port *p, struct cm_fd *fd, const char *which)
+static int cm_port_open(struct cm_port *p, const struct sockaddr_storage *ss,
+			socklen_t len)
+{
+	int err = cm_door_open(&p->doors[p->num_doors], ss, len, cm_in_got);
+
+	if (!err)
+		p->num_doors++;
+	return err;
+}
+
+static int cm_port_open_family(struct cm_port *p, const char *which)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = cm_port_name(p->ps, p->port, which, &ss);
-	int err;
 
-	fd->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd->fd < 0)
-		return errno;
-	fd->ready = cm_net_passed_on;
-	if (!bind(fd->fd, (struct sockaddr *)&ss, len) &&
-	    cm_net_watch(fd, EPOLLIN))
-		return 0;
-	err = errno;
-	close(fd->fd);
-	fd->fd = -1;
-	return err;
+	return cm_port_open(p, &ss, len);
 }
 
-/* All addresses: nobody else may have the port at one of them. */
+static int cm_port_open_gid(const u8 gid[16], u32 ifindex, void *arg)
+{
+	struct sockaddr_storage ss;
+	struct cm_port *p = arg;
+	socklen_t len;
+
+	if (p->any && (cm_gid_is_v4(gid) ? !p->v4 : !p->v6))
+		return 0;
+	len = cm_port_gid_name(p->ps, p->port, gid, ifindex, &ss);
+	return cm_port_open(p, &ss, len);
+}
+
+/*
+ * All addresses: nobody else may have the port at one of them, now or later. A
+ * request goes to the one who has its address, and only else to who has all.
+ */
 static int cm_port_open_any(struct cm_port *p)
 {
-	struct cm_probe probe = { p->ps, p->port, p->v4, p->v6 };
 	int err = 0;
 
-	if (cm_dev_each_gid(cm_port_gid_taken, &probe))
-		return EADDRINUSE;
 	if (p->v4)
-		err = cm_port_open(p, &p->fd[0], "4");
+		err = cm_port_open_family(p, "4");
 	if (!err && p->v6)
-		err = cm_port_open(p, &p->fd[1], "6");
-	return err;
+		err = cm_port_open_family(p, "6");
+	return err ? err : cm_dev_each_gid(cm_port_open_gid, p);
 }
 
 static int cm_port_open_one(struct cm_port *p)
 {
-	char hex[33];
-
 	if (cm_port_taken(p->ps, p->port, cm_gid_is_v4(p->gid) ? "4" : "6"))
 		return EADDRINUSE;
-	cm_port_hex(p->gid, hex);
-	return cm_port_open(p, &p->fd[0], hex);
+	return cm_port_open_gid(p->gid, p->ifindex, p);
+}
+
+static int cm_count_gid(const u8 gid[16], u32 ifindex, void *arg)
+{
+	(void)gid;
+	(void)ifindex;
+	++*(u32 *)arg;
+	return 0;
+}
+
+/* Room for the doors of one that has all addresses. */
+static struct cm_port *cm_port_new(void)
+{
+	struct cm_port *p = calloc(1, sizeof(*p));
+	u32 n = 2;
+
+	cm_dev_each_gid(cm_count_gid, &n);
+	if (p)
+		p->doors = calloc(n, sizeof(*p->doors));
+	if (p && p->doors)
+		return p;
+	free(p);
+	return NULL;
 }
 
 static int cm_port_reserve(struct cm_id *id, u16 number, struct cm_port **out)
 {
-	struct cm_port *p = calloc(1, sizeof(*p));
+	struct cm_port *p = cm_port_new();
 	int err;
 
 	if (!p)
@@ -140,8 +161,7 @@ static int cm_port_reserve(struct cm_id *id, u16 number, struct cm_port **out)
 	p->v4 = !p->v6 || !id->afonly;
 	p->reuse = id->reuse;
 	p->users = 1;
-	p->fd[0].fd = -1;
-	p->fd[1].fd = -1;
+	p->ifindex = id->ifindex;
 	cm_addr_gid(&id->src, p->gid);
 	err = p->any ? cm_port_open_any(p) : cm_port_open_one(p);
 	LIST_INSERT_HEAD(&cm_ports, p, node);
@@ -163,7 +183,7 @@ static struct cm_port *cm_port_shared(const struct cm_id *id, u16 number)
 	LIST_FOREACH(p, &cm_ports, node)
 		if (id->reuse && p->reuse && p->ps == id->ps &&
 		    p->port == number && p->any == cm_addr_any(&id->src) &&
-		    !memcmp(p->gid, gid, 16))
+		    cm_gid_same(p->gid, p->ifindex, gid, id->ifindex))
 			return p;
 	return NULL;
 }
@@ -239,8 +259,9 @@ void cm_port_put(struct cm_port *p)
 {
 	if (--p->users)
 		return;
-	cm_net_close(&p->fd[0]);
-	cm_net_close(&p->fd[1]);
+	while (p->num_doors)
+		cm_door_close(&p->doors[--p->num_doors]);
 	LIST_REMOVE(p, node);
+	free(p->doors);
 	free(p);
 }

@@ -8,9 +8,11 @@
  *   cm-dev.c	devices, addresses and routes
  *   cm-port.c	ports, which all processes of the network namespace share
  *   cm-net.c	the thread, messages from and to other hosts and processes
+ *   cm-link.c	local connections: to whom messages are passed, and from whom
  *   cm-owner.c	which process has the well-known port
  *   cm-conn.c	state machine of a connection (no I/O)
  *   cm-mad.c	messages (no I/O)
+ *   cm-pass.c	what is said on local connections (no I/O)
  *
  * One lock, cm_lock, protects everything; nothing waits while it is held. A
  * thread that holds it must not be cancelled: cm_enter() and cm_leave().
@@ -27,6 +29,7 @@
 
 #include "../tcpzc-ids.h"
 #include "cm-conn.h"
+#include "cm-pass.h"
 #include "tz_ud.h"
 
 #define CM_MAX_IDS		65535	/* librdmacm's limit of handles */
@@ -73,10 +76,13 @@ union cm_addr {
 extern u16 cm_well_known_port;
 /* Read the tree, and that; 0 or a positive errno. */
 int cm_dev_load(void);
-/* The device that has this GID, and its index; not one that is gone. */
-const struct cm_dev *cm_dev_find(const u8 gid[16], u8 *index);
-/* Call @fn for each GID of each device until it returns true. */
-bool cm_dev_each_gid(bool (*fn)(const u8 gid[16], void *arg), void *arg);
+/*
+ * The device that has this GID, and its index; not one that is gone. Of several with
+ * a link-local one that which is @ifindex; 0: any.
+ */
+const struct cm_dev *cm_dev_find(const u8 gid[16], u32 ifindex, u8 *index);
+/* Call @fn for each GID of each device until it does not return 0, but an error. */
+int cm_dev_each_gid(int (*fn)(const u8 gid[16], u32 ifindex, void *arg), void *arg);
 /* Notice from now on if an interface goes; and no more. */
 void cm_dev_watch(void);
 void cm_dev_unwatch(void);
@@ -86,7 +92,10 @@ bool cm_addr_any(const union cm_addr *a);
 u16 cm_addr_port(const union cm_addr *a);
 void cm_addr_set_port(union cm_addr *a, u16 port);
 void cm_addr_gid(const union cm_addr *a, u8 gid[16]);
-void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u16 port);
+/* @ifindex is looked at if the address is link-local. */
+void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u32 ifindex, u16 port);
+/* The interface that a link-local address names (0: none); else 0. */
+u32 cm_addr_scope(const union cm_addr *a);
 static inline socklen_t cm_addr_len(const union cm_addr *a)
 {
 	return a->sa.sa_family == AF_INET ? sizeof(a->in) : sizeof(a->in6);
@@ -101,12 +110,45 @@ bool cm_addr_local(const union cm_addr *a);
  */
 int cm_route(const union cm_addr *dst, union cm_addr *src);
 
-/* ---- ports (cm-port.c) -------------------------------------------------- */
+/* ---- local connections (cm-link.c) -------------------------------------- */
 
 struct cm_fd {
 	void (*ready)(struct cm_fd *fd, u32 events);
 	int fd;
 };
+
+/* A name at which other processes, of any user, connect. */
+struct cm_door {
+	struct cm_fd fd;		/* first; -1: closed */
+	LIST_ENTRY(cm_door) node;
+	void (*got)(int fd, uid_t uid);	/* its own now; @uid is whose it is */
+	u64 paused_until;
+};
+
+/* Whose process is at the other side? False if the kernel does not say. */
+bool cm_peer_user(int fd, uid_t *uid);
+bool cm_same_user(uid_t uid);
+/* Is to be believed: this user, or root. */
+bool cm_user_trusted(uid_t uid);
+/* 0 or a positive errno. */
+int cm_door_open(struct cm_door *door, const struct sockaddr_storage *name,
+		 socklen_t len, void (*got)(int fd, uid_t uid));
+void cm_door_close(struct cm_door *door);
+/* The effective user of the process is another one now. */
+void cm_door_user_changed(void);
+/* Of a door to which messages are passed on. */
+void cm_in_got(int fd, uid_t uid);
+/*
+ * Pass a message on to the process that has this name; false if there is none, or
+ * one that would not believe us.
+ */
+bool cm_pass_on(const struct sockaddr_storage *name, socklen_t len,
+		const struct cm_path *path, const u8 *mad);
+u64 cm_link_deadline(void);
+void cm_link_timer(u64 now);
+void cm_link_stop(void);
+
+/* ---- ports (cm-port.c) -------------------------------------------------- */
 
 /* A port of a port space, at one address or at all. */
 struct cm_port {
@@ -115,9 +157,11 @@ struct cm_port {
 	bool any;
 	bool v4, v6;			/* families, if any */
 	u8 gid[16];			/* address, if not any */
+	u32 ifindex;			/* if that is link-local */
 	bool reuse;			/* all users have said so */
 	u32 users;
-	struct cm_fd fd[2];		/* others pass messages on to these */
+	struct cm_door *doors;		/* others pass messages on to these */
+	u32 num_doors;
 };
 
 /*
@@ -133,6 +177,9 @@ int cm_port_announce(struct cm_id *id);
 /* The name of the socket to which requests for a service are passed on. */
 socklen_t cm_port_name(u16 ps, u16 port, const char *which,
 		       struct sockaddr_storage *ss);
+/* The same at one address. */
+socklen_t cm_port_gid_name(u16 ps, u16 port, const u8 gid[16], u32 ifindex,
+			   struct sockaddr_storage *ss);
 
 /* ---- connections, ids (cm-id.c) ----------------------------------------- */
 
@@ -142,6 +189,7 @@ struct cm_cx {
 	LIST_ENTRY(cm_cx) node;
 	struct cm_id *id;
 	u8 self[16], peer[16];		/* GIDs */
+	u32 ifindex;			/* if one is link-local */
 	u32 peer_id;			/* of a peer's request */
 	u64 peer_guid;
 	u64 service_id;
@@ -170,6 +218,7 @@ struct cm_id {
 	const struct cm_dev *dev;
 	u8 sgid_index;
 	u8 sgid[16], dgid[16];
+	u32 ifindex;			/* if one is link-local, else 0 */
 	u32 events_reported;
 	u32 backlog, pending;		/* listening */
 	struct cm_fd sign;		/* says that it is; see cm_port_announce() */
@@ -208,7 +257,7 @@ struct cm_cx *cm_cx_find(u32 local_id);
 u64 cm_cx_deadline(void);
 void cm_cx_timers(u64 now);
 /* A REQ or SIDR_REQ; false if nobody here serves it. */
-bool cm_id_incoming(const struct cm_msg *req, const struct tz_ud_path *path);
+bool cm_id_incoming(const struct cm_msg *req, const struct cm_path *path);
 /* @dev is gone: its ids say so, and can only be destroyed. */
 void cm_id_dev_gone(const struct cm_dev *dev);
 /* Say goodbye for connections that the process leaves behind. */
@@ -271,18 +320,24 @@ int cm_net_open(u16 port, int *family);
 void cm_net_ready(struct cm_fd *fd, u32 events);
 /* Wait until the thread has done something, with cm_lock; false: too long. */
 bool cm_net_await_turn(u64 until);
-/* Send a message from one GID to another. */
-void cm_net_send(const u8 from[16], const u8 to[16], const struct cm_msg *msg);
+/* Send a message from one GID to another; @ifindex: if one is link-local. */
+void cm_net_send(const u8 from[16], const u8 to[16], u32 ifindex,
+		 const struct cm_msg *msg);
 /* The upper half of this process's connection ids. */
 u16 cm_net_token(void);
-/* A message that another process has passed on is to be read. */
-void cm_net_passed_on(struct cm_fd *fd, u32 events);
+/* A message that another process has passed on, one that is believed. */
+void cm_net_passed_on(const struct cm_path *path, const struct cm_msg *msg,
+		      const u8 *mad);
 u64 cm_now(void);
 
 /* ---- the well-known port (cm-owner.c) ----------------------------------- */
 
 /* Become its owner, or follow who is. */
 void cm_owner_elect(void);
+/* The port is, and will be for a while, in other hands. */
+bool cm_owner_useless(void);
+/* Before anything is read or sent: the process may have changed its user. */
+void cm_owner_check_user(void);
 u64 cm_owner_deadline(void);
 void cm_owner_timer(u64 now);
 void cm_owner_stop(void);
