@@ -601,6 +601,41 @@ static void migrate(void)
 	rdma_destroy_event_channel(other.ch);
 }
 
+/*
+ * A listener moves with the requests that wait: some are answered through the new
+ * channel, the others go with the listener; the old channel is closed meanwhile.
+ */
+static void migrate_listener(void)
+{
+	struct side other = { .ch = rdma_create_event_channel() }, second;
+	struct rdma_cm_id *id;
+
+	begin();
+	side_open(&second, RDMA_PS_TCP);
+	resolve(&second);
+	check_rc(try_connect(&cli, NULL, 0), 0);
+	check(readable(&srv, WAIT_MS));
+	check_rc(rdma_migrate_id(srv.id, other.ch), 0);
+	check(!readable(&srv, 0));
+	rdma_destroy_event_channel(srv.ch);
+	srv.ch = other.ch;
+	id = take_request();
+	check(id->channel == other.ch);
+	check_rc(try_accept(id, NULL, 0), 0);
+	expect_cm(&cli, RDMA_CM_EVENT_CONNECT_RESPONSE, 0);
+	check_rc(rdma_establish(cli.id), 0);
+	expect_cm(&srv, RDMA_CM_EVENT_ESTABLISHED, 0);
+	check(srv.ev->id == id);
+	side_ack(&srv);
+	/* One that comes later, and is never looked at. */
+	check_rc(try_connect(&second, NULL, 0), 0);
+	check(readable(&srv, WAIT_MS));
+	check_rc(rdma_destroy_id(id), 0);
+	end();
+	expect_cm(&second, RDMA_CM_EVENT_REJECTED, CONSUMER);
+	side_close(&second);
+}
+
 /* More ask than may wait: the others' turn comes. */
 static void backlog(void)
 {
@@ -991,6 +1026,7 @@ static const struct test_case cases[] = {
 	CASE(options),
 	CASE(nonblocking),
 	CASE(migrate),
+	CASE(migrate_listener),
 	CASE(backlog),
 	CASE(no_rtu),
 	CASE(client_killed),

@@ -230,10 +230,13 @@ void cm_event_move(struct cm_id *id, struct cm_chan *to)
 		if (ev->owner != id)
 			continue;
 		TAILQ_REMOVE(&id->chan->events, ev, node);
+		if (ev->child)		/* a request goes with its listener */
+			ev->child->chan = to;
 		if (TAILQ_EMPTY(&to->events))
 			cm_chan_alarm(to);
 		TAILQ_INSERT_TAIL(&to->events, ev, node);
 	}
+	id->chan = to;
 }
 
 /* ---- fork, exit --------------------------------------------------------- */

@@ -125,7 +125,6 @@ static int cm_do_migrate_id(struct cm_call *c)
 	if (from != c->chan) {
 		cm_event_move(id, c->chan);
 		cm_chan_calm(from, cmd->fd);
-		id->chan = c->chan;
 	}
 	resp.events_reported = id->events_reported;
 	return cm_answer(c, cmd->response, &resp, sizeof(resp), sizeof(resp));

@@ -289,6 +289,7 @@ struct cm_ev *cm_event_add(struct cm_id *owner, u32 event, int status);
 struct cm_ev *cm_event_pop(struct cm_chan *chan, int fd);
 /* Forget events of an id; @fd: the channel's, or -1. */
 void cm_event_drop(struct cm_id *id);
+/* @id is @to's now, with its events, and with the requests that wait. */
 void cm_event_move(struct cm_id *id, struct cm_chan *to);
 struct cm_chan *cm_chan_find(int fd);
 /* No events are left: @fd is to show that. */
