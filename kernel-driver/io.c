@@ -256,19 +256,23 @@ static bool tcpzc_tx_by_reference(const struct tcpzc_qp *qp,
 	return (sk->sk_route_caps & NETIF_F_SG) && !tz_qp_is_uc(&qp->eng);
 }
 
-/* Hand one vector to TCP: bytes taken, or -errno. */
+/* Hand one vector to TCP, @by_reference or not: bytes taken, or -errno. */
 static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
-			const struct tz_vec *vec, bool more)
+			const struct tz_vec *vec, bool more, bool *by_reference)
 {
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 	struct kvec kv = { .iov_base = vec->ptr, .iov_len = vec->len };
 	u32 bytes = vec->len, n;
 
+	*by_reference = false;
 	if (vec->mr) {
 		n = tcpzc_mr_bvec(tcpzc_mr_of(vec->mr), vec->off, vec->len,
 				  qp->bvec, TCPZC_TX_BVECS, &bytes);
+		*by_reference = tcpzc_tx_by_reference(qp, sk) &&
+				tcpzc_mr_sendable(tcpzc_mr_of(vec->mr), vec->off,
+						  &bytes);
 		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, qp->bvec, n, bytes);
-		if (tcpzc_tx_by_reference(qp, sk))
+		if (*by_reference)
 			msg.msg_flags |= MSG_SPLICE_PAGES;
 	} else {
 		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &kv, 1, bytes);
@@ -278,11 +282,9 @@ static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
 	return tcp_sendmsg_locked(sk, &msg, bytes);
 }
 
-static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct sock *sk,
-			  const struct tz_vec *vec, u32 bytes)
+static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct tz_vec *vec,
+			  u32 bytes, bool ref)
 {
-	bool ref = vec->mr && tcpzc_tx_by_reference(qp, sk);
-
 	trace_tcpzc_send(qp, qp->eng.req.next_msn, bytes, ref);
 	if (!vec->mr)
 		return;
@@ -305,13 +307,14 @@ static enum tcpzc_tx tcpzc_tx_all(struct tcpzc_qp *qp, struct sock *sk,
 				  struct tz_vec *vec, bool more, u64 now)
 {
 	while (vec->len) {
-		int sent = tcpzc_tx_vec(qp, sk, vec, more);
+		bool ref;
+		int sent = tcpzc_tx_vec(qp, sk, vec, more, &ref);
 
 		if (sent == -EAGAIN || sent == -ENOMEM || sent == -ENOBUFS)
 			return TCPZC_TX_FULL;
 		if (sent <= 0)
 			return TCPZC_TX_OVER;
-		tcpzc_tx_note(qp, sk, vec, sent);
+		tcpzc_tx_note(qp, vec, sent, ref);
 		tz_qp_tx_done(&qp->eng, sent, now);
 		vec->off += sent;
 		if (!vec->mr)
@@ -793,6 +796,8 @@ int tcpzc_post_srq_recv(struct ib_srq *ibsrq, const struct ib_recv_wr *wr,
 {
 	struct tcpzc_srq *srq = to_tsrq(ibsrq);
 
+	if (!ibsrq->uobject)
+		return tcpzc_kpost_srq_recv(srq, wr, bad_wr);
 	if (wr) {
 		*bad_wr = wr;
 		return -EINVAL;

@@ -82,6 +82,32 @@ static void tcpzc_put_sges(struct tcpzc_sge *dst, const struct ib_sge *src,
 	}
 }
 
+/* Data that goes into the slot; its addresses are the kernel's own. */
+static int tcpzc_put_inline(const struct tcpzc_qp *qp, struct tcpzc_send_wqe *w,
+			    const struct ib_send_wr *wr)
+{
+	u32 max = qp->eng.init.sq_max_inline;
+	u8 *data = (u8 *)(w + 1);
+	int i;
+
+	if (w->opcode == TCPZC_WQE_RDMA_READ ||
+	    w->opcode == TCPZC_WQE_ATOMIC_CMP_AND_SWP ||
+	    w->opcode == TCPZC_WQE_ATOMIC_FETCH_AND_ADD)
+		return -EINVAL;
+	for (i = 0; i < wr->num_sge; i++) {
+		const struct ib_sge *sge = &wr->sg_list[i];
+
+		if (sge->length > max - w->inline_len)
+			return -EINVAL;
+		memcpy(data + w->inline_len,
+		       (const void *)(unsigned long)sge->addr, sge->length);
+		w->inline_len += sge->length;
+	}
+	w->flags |= TCPZC_WQE_F_INLINE;
+	w->num_sge = 0;
+	return 0;
+}
+
 /* Write @wr to the slot at @prod: 0 or -errno. */
 static int tcpzc_put_send(struct tcpzc_qp *qp, u32 prod,
 			  const struct ib_send_wr *wr)
@@ -90,7 +116,7 @@ static int tcpzc_put_send(struct tcpzc_qp *qp, u32 prod,
 	struct tcpzc_send_wqe *w = tcpzc_uring_slot(sq, prod);
 
 	if (wr->opcode >= ARRAY_SIZE(tcpzc_wr_ops) ||
-	    !tcpzc_wr_ops[wr->opcode].ok || (wr->send_flags & IB_SEND_INLINE))
+	    !tcpzc_wr_ops[wr->opcode].ok)
 		return -EOPNOTSUPP;
 	if (wr->num_sge < 0 || wr->num_sge > qp->eng.init.sq_max_sge)
 		return -EINVAL;
@@ -107,6 +133,8 @@ static int tcpzc_put_send(struct tcpzc_qp *qp, u32 prod,
 		tcpzc_wr_ud(w, wr);
 	else
 		tcpzc_wr_remote(w, wr);
+	if (wr->send_flags & IB_SEND_INLINE)
+		return tcpzc_put_inline(qp, w, wr);
 	tcpzc_put_sges((struct tcpzc_sge *)(w + 1), wr->sg_list, wr->num_sge);
 	return 0;
 }
@@ -151,30 +179,64 @@ static int tcpzc_put_recv(const struct tcpzc_uring *rq, u32 max_sge, u32 prod,
 	return 0;
 }
 
-int tcpzc_kpost_recv(struct tcpzc_qp *qp, const struct ib_recv_wr *wr,
-		     const struct ib_recv_wr **bad_wr)
+/*
+ * Post to @rq, from *@prod on, as much as fits: 0 or -errno. True in *@ring if the
+ * engine waits for it. The queue's producer lock is held.
+ */
+static int tcpzc_put_recvs(const struct tcpzc_uring *rq, u32 max_sge, u32 *prod,
+			   const struct ib_recv_wr *wr,
+			   const struct ib_recv_wr **bad_wr, bool *ring)
 {
-	unsigned long flags;
 	int rc = 0;
 
-	spin_lock_irqsave(&qp->krq_lock, flags);
-	for (; wr && !rc; wr = wr->next) {
-		rc = tcpzc_put_recv(qp->rq, qp->eng.init.rq_max_sge,
-				    qp->krq_prod, wr);
+	for (; wr; wr = wr->next, ++*prod) {
+		rc = tcpzc_put_recv(rq, max_sge, *prod, wr);
 		if (rc) {
 			*bad_wr = wr;
 			break;
 		}
-		qp->krq_prod++;
 	}
-	if (qp->rq)
-		/* Pairs with the engine's acquire of what has been posted. */
-		smp_store_release(&qp->rq->hdr->prod, qp->krq_prod);
-	spin_unlock_irqrestore(&qp->krq_lock, flags);
-	/* A full barrier, as tz_rsp_want_doorbell() asks for. */
+	*ring = false;
+	if (!rq)
+		return rc;
+	/* Pairs with the engine's acquire of what has been posted. */
+	smp_store_release(&rq->hdr->prod, *prod);
+	/* A full barrier, as tz_rq_want_doorbell() asks for. */
 	smp_mb();
-	if (qp->rq && (READ_ONCE(qp->rq->hdr->flags) & TCPZC_RING_NEED_WAKEUP))
+	*ring = READ_ONCE(rq->hdr->flags) & TCPZC_RING_NEED_WAKEUP;
+	return rc;
+}
+
+int tcpzc_kpost_recv(struct tcpzc_qp *qp, const struct ib_recv_wr *wr,
+		     const struct ib_recv_wr **bad_wr)
+{
+	unsigned long flags;
+	bool ring;
+	int rc;
+
+	spin_lock_irqsave(&qp->krq_lock, flags);
+	rc = tcpzc_put_recvs(qp->rq, qp->eng.init.rq_max_sge, &qp->krq_prod, wr,
+			     bad_wr, &ring);
+	spin_unlock_irqrestore(&qp->krq_lock, flags);
+	if (ring)
 		tcpzc_io_kick(qp);
+	return rc;
+}
+
+/* Interrupts may be off here: a work item looks for those that wait. */
+int tcpzc_kpost_srq_recv(struct tcpzc_srq *srq, const struct ib_recv_wr *wr,
+			 const struct ib_recv_wr **bad_wr)
+{
+	unsigned long flags;
+	bool ring;
+	int rc;
+
+	spin_lock_irqsave(&srq->post_lock, flags);
+	rc = tcpzc_put_recvs(srq->ring, srq->max_sge, &srq->post_prod, wr, bad_wr,
+			     &ring);
+	spin_unlock_irqrestore(&srq->post_lock, flags);
+	if (ring)
+		queue_work(system_bh_wq, &srq->feed_work);
 	return rc;
 }
 

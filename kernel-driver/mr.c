@@ -7,6 +7,7 @@
  * Deregistration takes the region out of the table, marks it dead and waits for
  * the calls under way (tcpzc_qp_barrier()): then no engine touches the memory.
  */
+#include <linux/net.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <rdma/uverbs_ioctl.h>
@@ -111,6 +112,26 @@ u32 tcpzc_mr_bvec(const struct tcpzc_mr *mr, u64 off, u32 len,
 	}
 	*bytes = done;
 	return n;
+}
+
+/*
+ * Users in the kernel name any memory, also such as cannot be referred to by page:
+ * a slab's, or a tail page that is not of a compound one (see sendpage_ok()).
+ * Applications' is pinned, page by page.
+ */
+bool tcpzc_mr_sendable(const struct tcpzc_mr *mr, u64 off, u32 *bytes)
+{
+	u8 *addr = (u8 *)(unsigned long)off;
+	u32 at = PAGE_SIZE - offset_in_page(off);
+	bool ok;
+
+	if (mr->blocks.num)
+		return true;
+	ok = sendpage_ok(virt_to_page(addr));
+	while (at < *bytes && sendpage_ok(virt_to_page(addr + at)) == ok)
+		at += PAGE_SIZE;
+	*bytes = min(at, *bytes);
+	return ok;
 }
 
 /* ---- what the engine asks for ------------------------------------------- */

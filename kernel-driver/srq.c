@@ -8,6 +8,11 @@
 
 #include "tcpzc.h"
 
+static void tcpzc_srq_feed_work(struct work_struct *work)
+{
+	tcpzc_srq_feed(container_of(work, struct tcpzc_srq, feed_work));
+}
+
 static u32 tcpzc_srq_depth(u32 max_wr)
 {
 	return roundup_pow_of_two(max_wr);
@@ -50,6 +55,8 @@ int tcpzc_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
 	srq->dev = to_tdev(ibsrq->device);
 	spin_lock_init(&srq->lock);
 	INIT_LIST_HEAD(&srq->starving);
+	spin_lock_init(&srq->post_lock);
+	INIT_WORK(&srq->feed_work, tcpzc_srq_feed_work);
 	srq->max_sge = max_sge;
 	srq->rq.max_sge = max_sge;
 	tcpzc_srq_use_ring(srq, ring);
@@ -69,6 +76,7 @@ int tcpzc_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata)
 	struct tcpzc_srq *srq = to_tsrq(ibsrq);
 	struct tcpzc_uring *ring = srq->ring;
 
+	cancel_work_sync(&srq->feed_work);
 	/* `rdma resource` may look at it to the end. */
 	spin_lock_bh(&srq->lock);
 	srq->ring = NULL;

@@ -206,6 +206,9 @@ struct tcpzc_srq {
 	u32 max_sge;
 	u32 limit;
 	struct list_head starving;	/* tcpzc_qp.srq_node: found it empty */
+	spinlock_t post_lock;		/* users in the kernel: producer side */
+	u32 post_prod;
+	struct work_struct feed_work;
 };
 
 /* Where a QP's connection stands. */
@@ -419,6 +422,12 @@ void *tcpzc_mr_run(const struct tcpzc_mr *mr, u64 off, u32 len, u32 *run);
 /* Describe [@off, @off + @len) by at most @max vectors; returns how many. */
 u32 tcpzc_mr_bvec(const struct tcpzc_mr *mr, u64 off, u32 len,
 		  struct bio_vec *bvec, u32 max, u32 *bytes);
+
+/*
+ * May packets refer to the pages of [@off, @off + *@bytes) of @mr? The answer is
+ * for *@bytes, which may be fewer then.
+ */
+bool tcpzc_mr_sendable(const struct tcpzc_mr *mr, u64 off, u32 *bytes);
 
 /* ---- cq.c --------------------------------------------------------------- */
 
@@ -637,6 +646,8 @@ int tcpzc_kpost_send(struct tcpzc_qp *qp, const struct ib_send_wr *wr,
 		     const struct ib_send_wr **bad_wr);
 int tcpzc_kpost_recv(struct tcpzc_qp *qp, const struct ib_recv_wr *wr,
 		     const struct ib_recv_wr **bad_wr);
+int tcpzc_kpost_srq_recv(struct tcpzc_srq *srq, const struct ib_recv_wr *wr,
+			 const struct ib_recv_wr **bad_wr);
 
 extern struct workqueue_struct *tcpzc_wq;	/* what may sleep */
 

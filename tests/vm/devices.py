@@ -146,6 +146,17 @@ def doorbells(ctx):
            f"as many doorbells as messages: {found}", *pair.all())
 
 
+def kernel_users(ctx):
+    """Messages of a user in the kernel: its memory, inline data, receive queues. The module
+    is the test: see kverbs/kverbs.c."""
+    path, bed = opened(ctx, "loopback")
+    process = ctx.finish(["modprobe", "tcpzc_kverbs", "dev=" + bed.device(path, "server")], 60)
+    log = ctx.finish(["dmesg"], 10).text()
+    expect(process.status == 0, "does not load: " +
+           "\n".join(line for line in log.splitlines() if "tcpzc_kverbs" in line), process)
+    expect(ctx.finish(["rmmod", "tcpzc_kverbs"], 10).status == 0, "does not go", process)
+
+
 CASES = {"ibv_devices": ibv_devices, "ibv_devinfo": ibv_devinfo, "link-show": link_show,
          "add-and-delete": add_and_delete, "loopback": loopback, "resources": resources,
-         "statistics": statistics}
+         "statistics": statistics, "kernel-users": kernel_users}

@@ -12,7 +12,7 @@ vm_complaints+='|unregister_netdevice: waiting|leaked reference|refcount_t:|kmem
 vm_complaints+='|still in use|page allocation failure|Out of memory|tcpzc-vm: bad:'
 
 # The modules, directories of the repository that "make KDIR=" builds.
-vm_sources=(kernel-driver tests/bench/ceiling)
+vm_sources=(kernel-driver tests/bench/ceiling tests/vm/kverbs)
 
 # vm_build MAKE: builds the modules in a copy of them in $tree, because several
 # kernels have a build of each. MAKE DIRECTORY does it for a directory of the copy.
