@@ -127,6 +127,8 @@ bool tz_rsp_fill(struct tz_qp *qp);
 void tz_rsp_fill_ack(struct tz_qp *qp, u64 now);
 /* A request of this side is about to carry the ACK, if one is owed. */
 void tz_rsp_note_ride(struct tz_qp *qp, u64 now);
+/* Take no more of the peer's; flush the receives, too. */
+void tz_rsp_stop(struct tz_qp *qp);
 void tz_rsp_flush(struct tz_qp *qp);
 void tz_rsp_want_doorbell(struct tz_qp *qp, bool want);
 /* Make rsp.rwqe a receive work request; false if there is none. */
@@ -137,11 +139,11 @@ bool tz_rsp_resolve(struct tz_qp *qp, u64 *room);
 /* ---- tz_qp.c ------------------------------------------------------------ */
 
 /*
- * Go to ERR: the oldest send work request ends with @status (0: flushed), all
- * others are flushed. With @say_why what is queued is still sent, answers and
- * the NAK among it; else only the rest of a PDU that was begun, and an ACK. As
- * all this may refer to the application's memory, the send queue is flushed
- * when it is done: when the connection is over, or has had its time.
+ * Go to ERR: the oldest send work request ends with @status (0: flushed), then
+ * all others and the receives are flushed. With @say_why what is queued is still
+ * sent, answers and the NAK among it; else only the rest of a PDU that was begun,
+ * and an ACK. As all this may refer to the application's memory, nothing
+ * completes before it is done: when the connection is over, or has had its time.
  */
 void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why);
 void tz_qp_drained(struct tz_qp *qp);

@@ -142,25 +142,35 @@ static void tz_qp_drop_responses(struct tz_qp *qp)
 	qp->rsp.rd_pending = 0;
 }
 
-/* Nobody is connected: everything ends at once. */
-static void tz_qp_fail_ud(struct tz_qp *qp, u8 status)
+/*
+ * Complete all work requests: the one that failed comes first, whichever queues
+ * and CQs the application looks at, so that it learns the reason and not just
+ * that all is flushed.
+ */
+static void tz_qp_flush(struct tz_qp *qp, u8 status)
 {
-	qp->state = TZ_ERR;
+	tz_req_flush(qp, status);
 	tz_rsp_flush(qp);
+}
+
+/* Only once: no receive of the QP completes after the event. */
+static void tz_qp_flush_last(struct tz_qp *qp, u8 status)
+{
+	tz_qp_flush(qp, status);
 	if (qp->init.has_srq)
 		qp->ops->event(qp, TZ_EVENT_LAST_WQE_REACHED);
-	tz_req_flush(qp, status);
 }
 
 void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 {
 	if (qp->state == TZ_ERR || qp->state == TZ_RESET)
 		return;
+	qp->state = TZ_ERR;
 	if (tz_qp_is_ud(qp)) {
-		tz_qp_fail_ud(qp, status);
+		/* no connection: nothing can still be on its way */
+		tz_qp_flush_last(qp, status);
 		return;
 	}
-	qp->state = TZ_ERR;
 	qp->closing = true;
 	qp->stranger = false;
 	qp->rx.state = TZ_RX_DEAD;
@@ -172,9 +182,7 @@ void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 		tz_qp_drop_responses(qp);
 	}
 	tz_qp_ack_now(qp);
-	tz_rsp_flush(qp);
-	if (qp->init.has_srq)
-		qp->ops->event(qp, TZ_EVENT_LAST_WQE_REACHED);
+	tz_rsp_stop(qp);
 	if (qp->conn != TZ_CONN_UP)
 		tz_qp_drained(qp);
 }
@@ -187,7 +195,7 @@ void tz_qp_drained(struct tz_qp *qp)
 	tz_qp_drop_responses(qp);
 	qp->rsp.ack_due = 0;
 	tz_tx_reset(qp);
-	tz_req_flush(qp, qp->fail_status);
+	tz_qp_flush_last(qp, qp->fail_status);
 }
 
 void tz_qp_protocol_error(struct tz_qp *qp)
@@ -274,9 +282,8 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 {
 	switch (qp->state) {
 	case TZ_ERR:
-		tz_rsp_flush(qp);
 		if (!qp->draining)
-			tz_req_flush(qp, 0);
+			tz_qp_flush(qp, 0);
 		return;
 	case TZ_SQE:
 		tz_req_flush(qp, 0);

@@ -76,7 +76,7 @@ static void tz_rsp_complete(struct tz_qp *qp, u8 status)
 	qp->ops->complete_recv(qp, &cqe);
 }
 
-void tz_rsp_flush(struct tz_qp *qp)
+void tz_rsp_stop(struct tz_qp *qp)
 {
 	struct tz_rsp *rsp = &qp->rsp;
 
@@ -85,6 +85,13 @@ void tz_rsp_flush(struct tz_qp *qp)
 	rsp->lost = false;
 	rsp->stall_until = 0;
 	tz_rsp_want_doorbell(qp, true);
+}
+
+void tz_rsp_flush(struct tz_qp *qp)
+{
+	struct tz_rsp *rsp = &qp->rsp;
+
+	tz_rsp_stop(qp);
 	if (rsp->have_rwqe)
 		tz_rsp_complete(qp, TCPZC_WC_WR_FLUSH_ERR);
 	while (!qp->init.has_srq && tz_rsp_take_rwqe(qp))
@@ -187,19 +194,36 @@ static enum tz_verdict tz_rsp_refuse_uc(struct tz_qp *qp, enum tz_nak_code code,
 }
 
 /*
+ * The status of the receive that the refused request takes; 0: it takes none.
+ * The immediate data of a WRITE without a right takes one (IB 11.6.2, Local Access Error).
+ */
+static u8 tz_rsp_refused_status(struct tz_qp *qp, enum tz_nak_code code, u8 status)
+{
+	const struct tz_hdr *h = &qp->rx.hdr.h;
+
+	if (!status && code == TZ_NAK_REM_ACCESS && h->op == TZ_PDU_WRITE &&
+	    (h->flags & TZ_PDU_F_IMM) && tz_rsp_take_rwqe(qp))
+		return TCPZC_WC_LOC_ACCESS_ERR;
+	return status;
+}
+
+/*
  * Refuse the current request for good: the receive work request it took, if
  * any, ends with @status, the QP goes to ERR, the peer learns why.
  */
 static enum tz_verdict tz_rsp_refuse(struct tz_qp *qp, enum tz_nak_code code,
 				     u8 status)
 {
+	u8 rstatus;
+
 	if (tz_qp_is_uc(qp))
 		return tz_rsp_refuse_uc(qp, code, status);
 	tz_rsp_queue_nak(qp, code);
 	qp->rsp.nak_queued = true;
 	qp->stats.tx_naks++;
-	if (qp->rsp.have_rwqe)
-		tz_rsp_complete(qp, status ? status : TCPZC_WC_WR_FLUSH_ERR);
+	rstatus = tz_rsp_refused_status(qp, code, status);
+	if (qp->rsp.have_rwqe && rstatus)
+		tz_rsp_complete(qp, rstatus);
 	tz_qp_fail(qp, 0, true);
 	if (!status)
 		qp->ops->event(qp, code == TZ_NAK_REM_ACCESS ?

@@ -347,13 +347,21 @@ static void oracle_recv_error(struct sim_qp *q, const struct tcpzc_cqe *cqe,
 		q->recv_flushed = true;
 		return;
 	}
-	BED_CHECK(!q->recv_flushed, "%s: error after a flush", q->name);
+	BED_CHECK(!q->recv_flushed && !q->flushed, "%s: error after a flush",
+		  q->name);
 	BED_CHECK(!q->why, "%s: second error", q->name);
 	q->why |= SIM_WHY_RECV;
 	if (q->loose || !q->peer || q->peer->loose)
 		return;
 	m = oracle_current(q->peer);
-	BED_CHECK(m && oracle_is_send(m), "%s: nothing was sent", q->name);
+	BED_CHECK(m && oracle_needs_recv(m), "%s: nothing was sent", q->name);
+	if (!oracle_is_send(m)) {
+		BED_CHECK(cqe->status == TCPZC_WC_LOC_ACCESS_ERR &&
+			  (m->tainted || m->fate == TCPZC_WC_REM_ACCESS_ERR),
+			  "%s: a WRITE's receive ends with %u", q->name,
+			  cqe->status);
+		return;
+	}
 	q->refused = m;
 	q->refused_status = cqe->status;
 	if (r->tainted && cqe->status == TCPZC_WC_LOC_PROT_ERR)
@@ -480,7 +488,7 @@ static void oracle_send_error(struct sim_qp *q, struct sim_msg *m, u8 status)
 		q->flushed = true;
 		return;
 	}
-	BED_CHECK(!(q->why & SIM_WHY_SEND) && !q->flushed,
+	BED_CHECK(!(q->why & SIM_WHY_SEND) && !q->flushed && !q->recv_flushed,
 		  "%s: wr %llu: second error %u", q->name, LL(m->wr_id), status);
 	BED_CHECK(oracle_error_ok(q, m, status),
 		  "%s: wr %llu ends with %u without reason (%u would have one)",

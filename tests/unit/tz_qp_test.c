@@ -72,11 +72,12 @@ static void test_flush(void **state)
 	while (unit_next(u, &h))
 		;
 	unit_modify(u, TZ_ERR);
-	for (i = 0; i < 4; i++)
-		unit_expect(u, true, 100 + i, TCPZC_WC_WR_FLUSH_ERR);
+	unit_no_cqe(u);
 	tz_qp_disconnected(&u->q.qp, u->now);
 	for (i = 0; i < 4; i++)
 		unit_expect(u, false, i, TCPZC_WC_WR_FLUSH_ERR);
+	for (i = 0; i < 4; i++)
+		unit_expect(u, true, 100 + i, TCPZC_WC_WR_FLUSH_ERR);
 	unit_no_cqe(u);
 	assert_int_equal(unit_event(u, TZ_EVENT_LAST_WQE_REACHED), 0);
 	/* what is posted now is flushed at once */
@@ -107,9 +108,47 @@ static void test_flush_anywhere(void **state)
 		if (from[i] >= TZ_RTS)
 			unit_post(u, 2, TCPZC_WQE_SEND, 0, 1);
 		unit_modify(u, TZ_ERR);
-		unit_expect(u, true, 1, TCPZC_WC_WR_FLUSH_ERR);
 		if (from[i] >= TZ_RTS)
 			unit_expect(u, false, 2, TCPZC_WC_WR_FLUSH_ERR);
+		unit_expect(u, true, 1, TCPZC_WC_WR_FLUSH_ERR);
+		unit_no_cqe(u);
+		unit_free(u);
+	}
+}
+
+/* The application learns the reason first, on whichever queue it was found. */
+static void test_failure_before_flush(void **state)
+{
+	static const struct { u32 code; u8 status; } t[] = {
+		{ TZ_NAK_INV_REQ, TCPZC_WC_REM_INV_REQ_ERR },
+		{ TZ_NAK_REM_ACCESS, TCPZC_WC_REM_ACCESS_ERR },
+		{ TZ_NAK_REM_OP, TCPZC_WC_REM_OP_ERR },
+		{ TZ_NAK_CODES, TCPZC_WC_LOC_PROT_ERR },
+	};
+	static struct bed_swr wr;
+	u32 i;
+
+	for (i = 0; i < TZ_ARRAY_SIZE(t); i++) {
+		struct unit *u = unit_new();
+
+		unit_start(u);
+		unit_recv(u, 101, 0, 10);
+		unit_recv(u, 102, 0, 10);
+		unit_wr(u, &wr, 1, TCPZC_WQE_SEND, 0, 8);
+		wr.sge[0].lkey += t[i].code == TZ_NAK_CODES;
+		unit_post_wr(u, &wr);
+		unit_post(u, 2, TCPZC_WQE_SEND, 0, 8);
+		while (unit_next(u, &h))
+			;
+		if (t[i].code != TZ_NAK_CODES)
+			unit_nak(u, UNIT_SQ_PSN, t[i].code, 0);
+		tz_qp_kick(&u->q.qp, u->now);
+		unit_no_cqe(u);
+		tz_qp_disconnected(&u->q.qp, u->now);
+		unit_expect(u, false, 1, t[i].status);
+		unit_expect(u, false, 2, TCPZC_WC_WR_FLUSH_ERR);
+		unit_expect(u, true, 101, TCPZC_WC_WR_FLUSH_ERR);
+		unit_expect(u, true, 102, TCPZC_WC_WR_FLUSH_ERR);
 		unit_no_cqe(u);
 		unit_free(u);
 	}
@@ -318,8 +357,8 @@ static void test_silent_close(void **state)
 	/* until something is asked of the peer */
 	unit_post(u, 3, TCPZC_WQE_SEND, 0, 1);
 	fails_after(u, 10 * MS + 1);
-	unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
 	unit_expect(u, false, 3, TCPZC_WC_RETRY_EXC_ERR);
+	unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
 	unit_free(u);
 }
 
@@ -685,6 +724,7 @@ int main(void)
 		cmocka_unit_test(test_default_pdu),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_flush_anywhere),
+		cmocka_unit_test(test_failure_before_flush),
 		cmocka_unit_test(test_drain_timeout),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_host_silent),

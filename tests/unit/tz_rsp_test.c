@@ -109,8 +109,10 @@ static void test_send_too_long(void **state)
 	unit_recv(u, 2, 0, 1000);
 	unit_send_pdu(u, PSN, 100, 0, 100, LAST);
 	unit_expect(u, true, 1, TCPZC_WC_LOC_LEN_ERR);
-	unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
+	unit_no_cqe(u);
 	refused(u, PSN, TZ_NAK_INV_REQ, TZ_EVENTS);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
 	assert_true(untouched(u, 0, 100));
 	unit_free(u);
 }
@@ -232,6 +234,49 @@ static void test_write_refused(void **state)
 		      u->mr->mr.key, (1u << 31) + 1);
 }
 
+/* The immediate data takes its receive, which says what was wrong. */
+static void test_write_imm_refused(void **state)
+{
+	const u32 bad = TCPZC_WC_LOC_ACCESS_ERR;
+	u32 cuts;
+
+	for (cuts = 0; cuts < 2; cuts++) {
+		struct unit *u = started();
+		u32 key = u->mr->mr.key;
+
+		unit_recv(u, 1, 0, 10);
+		unit_recv(u, 2, 0, 10);
+		if (cuts) {
+			unit_write_pdu(u, PSN, unit_addr(u, 0), key, 2000, 0, 1000, 0);
+			bed_dereg(u->mr);
+			u->mr = bed_reg(&u->bed, u->mem, UNIT_MEM, UNIT_IOVA,
+					UNIT_ALL, UNIT_PD);
+		}
+		unit_write_pdu(u, PSN, unit_addr(u, 0), key ^ !cuts, 2000,
+			       cuts * 1000, 2000 - cuts * 1000, LAST | TZ_PDU_F_IMM);
+		unit_expect(u, true, 1, bad);
+		unit_no_cqe(u);
+		refused(u, PSN, TZ_NAK_REM_ACCESS, TZ_EVENT_ACCESS_ERR);
+		tz_qp_disconnected(&u->q.qp, u->now);
+		unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
+		unit_no_cqe(u);
+		unit_free(u);
+	}
+}
+
+/* Without a receive there is none to take. */
+static void test_write_imm_refused_no_receive(void **state)
+{
+	struct unit *u = started();
+
+	unit_write_pdu(u, PSN, unit_addr(u, 0), u->mr->mr.key ^ 1, 8, 0, 8,
+		       LAST | TZ_PDU_F_IMM);
+	refused(u, PSN, TZ_NAK_REM_ACCESS, TZ_EVENT_ACCESS_ERR);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_no_cqe(u);
+	unit_free(u);
+}
+
 /* ---- sequence ----------------------------------------------------------- */
 
 #define OUT_OF_SEQUENCE(...) do {				\
@@ -241,8 +286,9 @@ static void test_write_refused(void **state)
 		unit_recv(u, 1, 0, 20000);			\
 		unit_send_pdu(u, PSN, 1000, 0, 100, 0);		\
 		__VA_ARGS__;					\
-		unit_expect(u, true, 1, TCPZC_WC_WR_FLUSH_ERR);	\
 		refused(u, PSN, TZ_NAK_INV_REQ, TZ_EVENT_REQ_ERR); \
+		tz_qp_disconnected(&u->q.qp, u->now);		\
+		unit_expect(u, true, 1, TCPZC_WC_WR_FLUSH_ERR);	\
 		unit_free(u);					\
 	} while (0)
 
@@ -293,6 +339,7 @@ static void test_message_number(void **state)
 		unit_send_pdu(u, PSN, 1, 0, 1, LAST);
 		unit_expect(u, true, 1, 0);
 		unit_send_pdu(u, wrong[i] + 1, 1, 0, 1, LAST);
+		tz_qp_disconnected(&u->q.qp, u->now);
 		unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
 		assert_int_equal(unit_event(u, TZ_EVENT_FATAL), 1);
 		unit_free(u);
@@ -429,6 +476,8 @@ static void test_doorbell(void **state)
 	unit_expect(u, true, 1, 0);
 	assert_int_equal(*flags, 0);
 	unit_modify(u, TZ_ERR);
+	assert_int_equal(*flags, TCPZC_RING_NEED_WAKEUP);
+	tz_qp_disconnected(&u->q.qp, u->now);
 	assert_int_equal(*flags, TCPZC_RING_NEED_WAKEUP);
 	unit_recv(u, 2, 0, 10);
 	unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
@@ -803,6 +852,8 @@ static void test_srq(void **state)
 	unit_expect(u, true, 1, 0);
 	unit_send_pdu(u, PSN + 1, 100, 0, 50, 0);
 	unit_modify(u, TZ_ERR);
+	assert_int_equal(unit_event(u, TZ_EVENT_LAST_WQE_REACHED), 0);
+	tz_qp_disconnected(&u->q.qp, u->now);
 	/* the one in use is flushed, the others stay in the SRQ */
 	unit_expect(u, true, 2, TCPZC_WC_WR_FLUSH_ERR);
 	unit_no_cqe(u);
@@ -851,6 +902,8 @@ int main(void)
 		cmocka_unit_test(test_write),
 		cmocka_unit_test(test_write_nothing),
 		cmocka_unit_test(test_write_refused),
+		cmocka_unit_test(test_write_imm_refused),
+		cmocka_unit_test(test_write_imm_refused_no_receive),
 		cmocka_unit_test(test_sequence),
 		cmocka_unit_test(test_message_number),
 		cmocka_unit_test(test_wrap),

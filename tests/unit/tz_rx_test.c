@@ -131,6 +131,7 @@ static void nonsense(const union tz_any_hdr *hdr, struct unit *u)
 	assert_int_equal(u->q.qp.state, TZ_ERR);
 	assert_true(u->q.qp.closing);
 	assert_int_equal(u->q.qp.stats.protocol_errors, 1);
+	tz_qp_disconnected(&u->q.qp, u->now);
 	unit_expect(u, true, 1, TCPZC_WC_WR_FLUSH_ERR);
 	unit_no_cqe(u);
 	unit_free(u);

@@ -150,10 +150,11 @@ static void test_err_flushes(void **state)
 	unit_recv(u, 7, 0, 100);
 	unit_post(u, 1, TCPZC_WQE_SEND, 0, 100);
 	unit_modify(u, TZ_ERR);
-	unit_expect(u, true, 7, TCPZC_WC_WR_FLUSH_ERR);
 	assert_true(u->q.qp.closing);
+	unit_no_cqe(u);
 	tz_qp_disconnected(&u->q.qp, u->now);
 	unit_expect(u, false, 1, TCPZC_WC_WR_FLUSH_ERR);
+	unit_expect(u, true, 7, TCPZC_WC_WR_FLUSH_ERR);
 	unit_free(u);
 }
 

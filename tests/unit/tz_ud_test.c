@@ -205,8 +205,8 @@ static void test_sqd_and_err(void **state)
 	unit_recv(u, 7, 0, 200);
 	assert_int_equal(tz_qp_deadline(&u->q.qp), 0);
 	unit_modify(u, TZ_ERR);
-	unit_expect(u, true, 7, TCPZC_WC_WR_FLUSH_ERR);
 	unit_expect(u, false, 1, TCPZC_WC_WR_FLUSH_ERR);
+	unit_expect(u, true, 7, TCPZC_WC_WR_FLUSH_ERR);
 	unit_recv(u, 8, 0, 200);
 	post(u, 2, 0, 8);
 	unit_expect(u, true, 8, TCPZC_WC_WR_FLUSH_ERR);

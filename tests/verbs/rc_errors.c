@@ -254,6 +254,39 @@ static void remote_access_processes(void)
 }
 
 /*
+ * With one CQ for both queues: what failed comes first, at both ends. A WRITE's
+ * immediate data takes its receive, and tells why.
+ */
+static void failure_before_flush(void)
+{
+	static const enum ibv_wr_opcode ops[] = {
+		IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM, IBV_WR_RDMA_READ
+	};
+	struct opts o = base;
+	unsigned int i;
+
+	o.one_cq = true;
+	for (i = 0; i < ARRAY_SIZE(ops); i++) {
+		bool imm = ops[i] == IBV_WR_RDMA_WRITE_WITH_IMM;
+		struct pair p;
+		struct wr wr;
+
+		test_context("opcode %d", ops[i]);
+		pair_open(&p, TOPO_CONTEXTS, &o, NULL);
+		post_recv(p.b, RECV1, 0, 64);
+		post_recv(p.b, RECV2, 0, 64);
+		wr = wr_rdma(p.a, ops[i], BAD, 0, 64, p.b, MIB);
+		spoil_key(&wr, p.b);
+		post_bad(&p, wr);
+		expect_requester(p.a, IBV_WC_REM_ACCESS_ERR);
+		expect_responder(p.b, imm ? IBV_WC_LOC_ACCESS_ERR :
+					    IBV_WC_WR_FLUSH_ERR,
+				 IBV_EVENT_QP_ACCESS_ERR);
+		pair_close(&p);
+	}
+}
+
+/*
  * A QP that is its own peer: the responder fails first, and flushes what the
  * requester has not heard of yet. Each completes once, in order.
  */
@@ -965,6 +998,7 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(remote_access, 60),
 	CASE_LIMIT(remote_access_processes, 60),
 	CASE(remote_access_self),
+	CASE(failure_before_flush),
 	CASE_LIMIT(answers_before_error, 60),
 	CASE(invalid_request),
 	CASE(receive_too_short),
