@@ -350,6 +350,52 @@ def removed(ctx, bed_class):
     end(anywhere)
 
 
+def link_local(ctx, bed_class):
+    """Two interfaces have the same link-local address, on both sides: the one that the address
+    names is used, the other leads nowhere."""
+    if not net.has_ipv6():
+        raise Skip("this kernel has no IPv6")
+    path, bed = opened(ctx, bed_class)
+    second = {"server": "tcpzc-c", "client": "tcpzc-d"}
+    path.spaces["client"].call("ip", "link", "add", second["client"], "type", "veth", "peer",
+                               "name", second["server"], "netns", str(path.spaces["server"].pid))
+    for side, space in path.spaces.items():
+        mac = link_address(space, "link", path.netdev[side], "link/ether")
+        space.call("ip", "link", "set", second[side], "address", mac, "up")
+    address = {side: until(lambda side=side: link_address(path.spaces[side], "address",
+                                                          second[side], "inet6 fe80"),
+                           "no link-local address") for side in second}
+    for used, other in ((path.netdev, second), (second, path.netdev)):
+        dead_end(path, other, address)
+        through = {}
+        for side, netdev in used.items():
+            env = {"TCPZC_NETDEV": f"{path.netdev[side]},{second[side]}"}
+            args = ["-s" if side == "server" else "-c", "-a", f"fe80{address['server']}%{netdev}",
+                    "-p", PORT, "-C", 5]
+            through[side] = ctx.start(bed.command(path, side, "rping", args, env), 60,
+                                      name=f"{side} at {netdev}")
+            if side == "server":
+                await_listening(bed, path, through[side], TCP, PORT)
+        for process in through.values():
+            process.wait(20)
+            expect(process.status == 0, f"the {process.name} fails", *through.values())
+
+
+def dead_end(path, netdev, address):
+    """From now on what leaves these interfaces is for nobody, and what leaves others is not."""
+    for side, space in path.spaces.items():
+        peer = "fe80" + address["client" if side == "server" else "server"]
+        space.call("ip", "neighbour", "flush", "nud", "permanent")
+        space.call("ip", "neighbour", "replace", peer, "lladdr", "02:00:00:00:de:ad", "dev",
+                   netdev[side], "nud", "permanent")
+
+
+def link_address(space, what, netdev, word):
+    """What `ip` says behind a word, without a prefix's length."""
+    shown = space.call("ip", "-o", what, "show", "dev", netdev)
+    return shown.split(word, 1)[1].split()[0].split("/")[0] if word in shown else ""
+
+
 def multicast(ctx, bed_class):
     """There is none, and mckey says so."""
     path, bed = opened(ctx, bed_class)
@@ -410,6 +456,7 @@ CASES = {
     "nobody-there": (nobody, 60),
     "port-in-use": (in_use, 60),
     "device-removed": (removed, 60),
+    "link-local-interface": (link_local, 90),
     "no-multicast": (multicast, 60),
     "rcopy": (copy, 90),
     "libfabric-msg": (libfabric, 90),

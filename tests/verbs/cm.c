@@ -456,6 +456,19 @@ static void families_mixed(void)
 	side_close(&cli);
 }
 
+/* A link-local address without an interface names nothing. */
+static void link_local_unscoped(void)
+{
+	struct sockaddr_in6 local = { .sin6_family = AF_INET6, .sin6_port = htons(9) };
+
+	check_eq(inet_pton(AF_INET6, "fe80::1", &local.sin6_addr), 1);
+	side_open(&cli, RDMA_PS_TCP);
+	check_rc(rdma_bind_addr(cli.id, (void *)&local), -1);
+	check_eq(errno, EINVAL);
+	check_rc(rdma_resolve_addr(cli.id, NULL, (void *)&local, 100), -1);
+	side_close(&cli);
+}
+
 static void share(struct rdma_cm_id *id)
 {
 	int one = 1;
@@ -610,6 +623,8 @@ static void migrate_listener(void)
 	struct side other = { .ch = rdma_create_event_channel() }, second;
 	struct rdma_cm_id *id;
 
+	if (in_kernel())
+		test_skip("ucma.c leaves the new ids with the old channel");
 	begin();
 	side_open(&second, RDMA_PS_TCP);
 	resolve(&second);
@@ -1022,6 +1037,7 @@ static const struct test_case cases[] = {
 	CASE(datagrams_too_much),
 	CASE(datagrams_rejected),
 	CASE(families_mixed),
+	CASE(link_local_unscoped),
 	CASE(ports),
 	CASE(options),
 	CASE(nonblocking),
