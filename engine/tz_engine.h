@@ -19,6 +19,16 @@
 
 #include "tz_qp.h"
 
+/* ---- tz_rq.c ------------------------------------------------------------ */
+
+/*
+ * Read the application's index of the next post, once. It moves only forwards,
+ * and no farther than the ring is deep: *@posted, of which the engine has taken
+ * those before @cons, is set to it. False if the application wrote garbage; then
+ * *@posted stays. All loops over posted work requests are bounded by the copy.
+ */
+bool tz_ring_look(const struct tz_ring *ring, u32 cons, u32 *posted);
+
 /* ---- tz_sgl.c ----------------------------------------------------------- */
 
 /* Is [addr, addr + len) within @mr and may it be used so? Sets *@off. */
@@ -147,6 +157,8 @@ bool tz_rsp_resolve(struct tz_qp *qp, u64 *room);
  */
 void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why);
 void tz_qp_drained(struct tz_qp *qp);
+/* The application's index of posts made no sense. */
+void tz_qp_bad_ring(struct tz_qp *qp);
 /* The peer broke the protocol. */
 void tz_qp_protocol_error(struct tz_qp *qp);
 /* A message number that cannot be: a stranger at first, else an error. */

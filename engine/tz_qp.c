@@ -198,6 +198,12 @@ void tz_qp_drained(struct tz_qp *qp)
 	tz_qp_flush_last(qp, qp->fail_status);
 }
 
+void tz_qp_bad_ring(struct tz_qp *qp)
+{
+	tz_qp_fail(qp, 0, false);
+	qp->ops->event(qp, TZ_EVENT_FATAL);
+}
+
 void tz_qp_protocol_error(struct tz_qp *qp)
 {
 	qp->stats.protocol_errors++;
@@ -267,10 +273,13 @@ void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 	tz_qp_kick(qp, now);
 }
 
-/* The index of the next post. */
+/* The index of the next post, as far as it can be trusted. */
 static u32 tz_qp_posted(const struct tz_qp *qp)
 {
-	return tz_load_acquire(&qp->req.sq.hdr->prod);
+	u32 posted = qp->req.posted;
+
+	tz_ring_look(&qp->req.sq, qp->req.cons, &posted);
+	return posted;
 }
 
 u32 tz_qp_unsent(const struct tz_qp *qp)
@@ -290,6 +299,10 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 		break;
 	case TZ_SQD:
 	case TZ_RTS:
+		if (!tz_ring_look(&qp->req.sq, qp->req.cons, &qp->req.posted)) {
+			tz_qp_bad_ring(qp);
+			return;
+		}
 		if (tz_qp_is_uc(qp) && qp->conn == TZ_CONN_CLOSED)
 			tz_req_lose(qp);
 		else if (qp->state == TZ_RTS && !tz_qp_is_ud(qp) &&

@@ -96,15 +96,21 @@ struct tz_rwqe {
 struct tz_rq {
 	struct tz_ring ring;
 	u32 cons;
+	u32 posted;		/* index of the next post, as it was last read */
 	u32 max_sge;
 	bool doorbell;		/* posters ring it */
+	bool bad;		/* the application's index made no sense */
 };
 
 /*
- * Take the oldest posted receive work request. Returns false if there is none.
- * An SRQ's callers serialise.
+ * Take the oldest posted receive work request. Returns false if there is none, or
+ * if the ring cannot be trusted: then it is bad for good. An SRQ's callers
+ * serialise.
  */
 bool tz_rq_take(struct tz_rq *rq, struct tz_rwqe *out);
+
+/* Nothing of the ring has been taken but what is before @cons. */
+void tz_rq_start(struct tz_rq *rq, u32 cons);
 
 /*
  * From now on, or no longer, posts to the queue ring the doorbell. Pairs with the
@@ -293,6 +299,7 @@ struct tz_req {
 	struct tz_ring sq;
 	struct tz_swqe *swqe;
 	u32 cons;		/* oldest work request not completed */
+	u32 posted;		/* index of the next post, as it was last read */
 	u32 next;		/* next one to be imported from the ring */
 	u32 begun;		/* next before the last rewind, or next */
 	u32 answer;		/* no READ or atomic before it lacks its answer */

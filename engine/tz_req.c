@@ -4,8 +4,8 @@
  * PDUs of them, and completes them in order when the peer has executed them
  * (IB specification, volume 1, 9.7.6 and 10.8).
  *
- * Three indices walk along the ring: cons <= answer <= next. [cons, next) are
- * imported and not complete; next - 1 may still be on its way into PDUs (cur).
+ * Four indices walk along the ring: cons <= answer <= next <= posted. [cons, next)
+ * are imported and not complete; next - 1 may still be on its way into PDUs (cur).
  * A receiver-not-ready NAK sets next back, and the ring is imported again.
  */
 #include "tz_engine.h"
@@ -37,6 +37,7 @@ void tz_req_reset(struct tz_qp *qp)
 	req->sq = qp->init.sq;
 	req->swqe = qp->init.swqe;
 	req->cons = tz_load_acquire(&req->sq.hdr->prod);
+	req->posted = req->cons;
 	req->next = req->cons;
 	req->answer = req->cons;
 	req->begun = req->cons;
@@ -177,16 +178,17 @@ bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
 static void tz_req_end_all(struct tz_qp *qp, u8 first, u8 rest)
 {
 	struct tz_req *req = &qp->req;
-	u32 prod = tz_load_acquire(&req->sq.hdr->prod);
+	u32 end;
 
+	/* Garbage: what was posted before it ends, nothing else. */
+	tz_ring_look(&req->sq, req->cons, &req->posted);
+	end = qp->state == TZ_SQD ? req->next : req->posted;
 	tz_sgl_reset(qp, &req->src);
 	tz_sgl_reset(qp, &req->dst);
 	req->cur = false;
 	req->rnr_until = 0;
 	req->rd_out = 0;
-	if (prod - req->cons > req->sq.depth || qp->state == TZ_SQD)
-		prod = req->next;	/* garbage, or not to be begun now */
-	while (req->cons != prod) {
+	while (req->cons != end) {
 		struct tz_swqe *w = tz_req_swqe(req, req->cons);
 
 		if (req->cons == req->next) {
@@ -346,10 +348,15 @@ static void tz_req_ask(struct tz_qp *qp, const struct tz_swqe *sw)
 		tz_req_put_atomic(qp, sw);
 }
 
-/* Number of posted work requests, or more than the ring holds: garbage. */
-static u32 tz_req_posted(const struct tz_req *req)
+/* Is there one to be imported? Garbage ends the QP. */
+static bool tz_req_posted(struct tz_qp *qp)
 {
-	return tz_load_acquire(&req->sq.hdr->prod) - req->cons;
+	struct tz_req *req = &qp->req;
+
+	if (req->next == req->posted &&
+	    !tz_ring_look(&req->sq, req->cons, &req->posted))
+		tz_qp_bad_ring(qp);
+	return req->next != req->posted && qp->state != TZ_ERR;
 }
 
 /* Import the next work request if there is one that may start now. */
@@ -358,20 +365,13 @@ static bool tz_req_start(struct tz_qp *qp, u64 now)
 	struct tz_req *req = &qp->req;
 	struct tz_swqe *sw;
 	u64 total;
-	u32 posted;
 
 	if (tz_qp_holds_back(qp))
 		return false;
 	/* In SQD only what was begun before, and is to be sent again. */
 	if (qp->state != TZ_RTS && req->next == req->begun)
 		return false;
-	posted = tz_req_posted(req);
-	if (posted > req->sq.depth) {
-		tz_qp_fail(qp, 0, false);
-		qp->ops->event(qp, TZ_EVENT_FATAL);
-		return false;
-	}
-	if (posted == req->next - req->cons)
+	if (!tz_req_posted(qp))
 		return false;
 	tz_copy_once(&req->wqe, tz_req_slot(req, req->next), sizeof(req->wqe));
 	if (tz_req_must_wait(qp, &req->wqe))
@@ -507,16 +507,10 @@ bool tz_req_fill(struct tz_qp *qp, u64 now)
 bool tz_req_peek(struct tz_qp *qp, u64 *total)
 {
 	struct tz_req *req = &qp->req;
-	u32 posted = tz_req_posted(req);
 	u8 status;
 
-	if (qp->state != TZ_RTS || !posted)
+	if (qp->state != TZ_RTS || !tz_req_posted(qp))
 		return false;
-	if (posted > req->sq.depth) {
-		tz_qp_fail(qp, 0, false);
-		qp->ops->event(qp, TZ_EVENT_FATAL);
-		return false;
-	}
 	tz_copy_once(&req->wqe, tz_req_slot(req, req->next), sizeof(req->wqe));
 	status = tz_req_take(qp, total);
 	if (!status && *total > qp->init.max_dgram)

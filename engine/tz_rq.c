@@ -2,16 +2,33 @@
 /*
  * tz_rq.c - taking receive work requests from an RQ or SRQ ring.
  */
-#include "tz_qp.h"
+#include "tz_engine.h"
+
+bool tz_ring_look(const struct tz_ring *ring, u32 cons, u32 *posted)
+{
+	/* Pairs with the release by which the application publishes requests. */
+	u32 prod = tz_load_acquire(&ring->hdr->prod);
+
+	if (prod - cons > ring->depth || prod - cons < *posted - cons)
+		return false;
+	*posted = prod;
+	return true;
+}
+
+void tz_rq_start(struct tz_rq *rq, u32 cons)
+{
+	rq->cons = cons;
+	rq->posted = cons;
+	rq->bad = false;
+}
 
 u32 tz_rq_count(const struct tz_rq *rq)
 {
-	u32 n;
+	u32 posted = rq->posted;
 
-	if (!rq->ring.depth)
-		return 0;
-	n = tz_load_acquire(&rq->ring.hdr->prod) - rq->cons;
-	return n <= rq->ring.depth ? n : 0;
+	if (rq->ring.depth && !rq->bad)
+		tz_ring_look(&rq->ring, rq->cons, &posted);
+	return posted - rq->cons;
 }
 
 /* Only the owner of @rq writes the flag, so what was written last is known. */
@@ -29,7 +46,11 @@ bool tz_rq_take(struct tz_rq *rq, struct tz_rwqe *out)
 	struct tcpzc_recv_wqe w;
 	const u8 *slot;
 
-	if (!tz_rq_count(rq))
+	if (rq->bad || !ring->depth)
+		return false;
+	if (rq->cons == rq->posted)
+		rq->bad = !tz_ring_look(ring, rq->cons, &rq->posted);
+	if (rq->cons == rq->posted)
 		return false;
 	slot = ring->slots + (size_t)(rq->cons & (ring->depth - 1)) * ring->stride;
 	tz_copy_once(&w, slot, sizeof(w));

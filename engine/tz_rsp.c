@@ -22,7 +22,7 @@ void tz_rsp_reset(struct tz_qp *qp)
 	rsp->rq.max_sge = qp->init.rq_max_sge;
 	if (rsp->rq.ring.depth) {
 		tz_store_once(&rsp->rq.ring.hdr->flags, 0u);
-		rsp->rq.cons = tz_load_acquire(&rsp->rq.ring.hdr->prod);
+		tz_rq_start(&rsp->rq, tz_load_acquire(&rsp->rq.ring.hdr->prod));
 		tz_store_release(&rsp->rq.ring.hdr->cons, rsp->rq.cons);
 	}
 }
@@ -90,11 +90,13 @@ void tz_rsp_stop(struct tz_qp *qp)
 void tz_rsp_flush(struct tz_qp *qp)
 {
 	struct tz_rsp *rsp = &qp->rsp;
+	/* What is posted meanwhile is flushed by the next call. */
+	u32 n = qp->init.has_srq ? 0 : tz_rq_count(&rsp->rq);
 
 	tz_rsp_stop(qp);
 	if (rsp->have_rwqe)
 		tz_rsp_complete(qp, TCPZC_WC_WR_FLUSH_ERR);
-	while (!qp->init.has_srq && tz_rsp_take_rwqe(qp))
+	while (n-- && tz_rsp_take_rwqe(qp))
 		tz_rsp_complete(qp, TCPZC_WC_WR_FLUSH_ERR);
 }
 
@@ -264,6 +266,10 @@ static enum tz_verdict tz_rsp_no_rwqe(struct tz_qp *qp, u64 now)
 {
 	struct tz_rsp *rsp = &qp->rsp;
 
+	if (rsp->rq.bad) {
+		tz_qp_bad_ring(qp);
+		return TZ_STOP;
+	}
 	if (!rsp->stall_until && qp->init.rnr_stall_ns) {
 		rsp->stall_until = now + qp->init.rnr_stall_ns;
 		qp->stats.rnr_stalls++;

@@ -186,6 +186,8 @@ static bool tz_ud_aim(struct tz_qp *qp, const struct tz_ud_hdr *h)
 	u64 room = 0;
 
 	if (!tz_rsp_take_rwqe(qp)) {
+		if (rsp->rq.bad)
+			tz_qp_bad_ring(qp);
 		qp->stats.rx_no_receive++;
 		return false;
 	}

@@ -23,7 +23,7 @@ static void tcpzc_srq_use_ring(struct tcpzc_srq *srq, struct tcpzc_uring *ring)
 	srq->ring = ring;
 	srq->max_wr = ring->depth;
 	srq->rq.ring = tcpzc_engine_ring(ring);
-	srq->rq.cons = 0;
+	tz_rq_start(&srq->rq, 0);
 }
 
 static void tcpzc_srq_answer(const struct tcpzc_uring *ring, u32 max_sge,

@@ -154,6 +154,41 @@ static void test_failure_before_flush(void **state)
 	}
 }
 
+/* An application that keeps its rings full while they are flushed. */
+static void chase(struct bed_qp *q, const struct tcpzc_cqe *cqe, bool recv)
+{
+	assert_int_equal(cqe->status, TCPZC_WC_WR_FLUSH_ERR);
+	q->sq_hdr->prod = q->sq_hdr->cons + q->qp.init.sq.depth;
+	q->rq_hdr->prod = q->rq_hdr->cons + q->qp.init.rq.depth;
+}
+
+/* No call does more than what was posted when it began. */
+static void test_flush_is_bounded(void **state)
+{
+	static const struct bed_hooks hooks = { .cqe = chase };
+	static const u32 types[] = { TZ_QPT_RC, TZ_QPT_UC, TZ_QPT_UD };
+	u32 i, n, t;
+
+	for (t = 0; t < TZ_ARRAY_SIZE(types); t++) {
+		struct unit *u = unit_new();
+
+		u->opts.type = types[t];
+		u->opts.sq_depth = 8;
+		u->opts.rq_depth = 16;
+		u->bed.hooks = &hooks;
+		unit_start(u);
+		unit_recv(u, 1, 0, 10);
+		unit_modify(u, TZ_ERR);
+		tz_qp_disconnected(&u->q.qp, u->now);
+		for (i = 0; i < 20; i++) {
+			n = u->q.num_cqes;
+			tz_qp_kick(&u->q.qp, u->now);
+			assert_int_equal(u->q.num_cqes - n, 8 + 16);
+		}
+		unit_free(u);
+	}
+}
+
 /* The flush of a QP whose peer does not read does not wait for ever. */
 static void test_drain_timeout(void **state)
 {
@@ -725,6 +760,7 @@ int main(void)
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_flush_anywhere),
 		cmocka_unit_test(test_failure_before_flush),
+		cmocka_unit_test(test_flush_is_bounded),
 		cmocka_unit_test(test_drain_timeout),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_host_silent),

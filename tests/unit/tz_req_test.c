@@ -137,6 +137,40 @@ static void test_garbage_index(void **state)
 	unit_free(u);
 }
 
+/*
+ * An index that moves backwards: after each store at most @depth requests are
+ * out, those posted before it end, and nothing is sent twice.
+ */
+static void test_index_backwards(void **state)
+{
+	u32 step, sent, i;
+
+	for (step = 1; step <= 6; step++) {
+		struct unit *u = unit_new();
+
+		u->opts.sq_depth = 4;
+		unit_start(u);
+		unit_post(u, 1, TCPZC_WQE_SEND, 0, 8);
+		unit_post(u, 2, TCPZC_WQE_SEND, 0, 8);
+		unit_expect_pdu(u, &h, TZ_PDU_SEND);
+		unit_expect_pdu(u, &h, TZ_PDU_SEND);
+		u->q.sq_hdr->prod -= step;
+		for (i = sent = 0; i < 50; i++) {
+			sent += unit_next(u, &h);
+			assert_true(tz_qp_outstanding(&u->q.qp) <= 2);
+		}
+		tz_qp_kick(&u->q.qp, u->now);
+		assert_int_equal(sent, 0);
+		assert_int_equal(u->q.qp.state, TZ_ERR);
+		assert_int_equal(unit_event(u, TZ_EVENT_FATAL), 1);
+		tz_qp_disconnected(&u->q.qp, u->now);
+		unit_expect(u, false, 1, TCPZC_WC_WR_FLUSH_ERR);
+		unit_expect(u, false, 2, TCPZC_WC_WR_FLUSH_ERR);
+		unit_no_cqe(u);
+		unit_free(u);
+	}
+}
+
 static void test_not_in_rtr(void **state)
 {
 	struct unit *u = unit_new();
@@ -883,6 +917,7 @@ int main(void)
 		cmocka_unit_test(test_access),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_garbage_index),
+		cmocka_unit_test(test_index_backwards),
 		cmocka_unit_test(test_not_in_rtr),
 		cmocka_unit_test(test_send_pdus),
 		cmocka_unit_test(test_write_pdu),

@@ -11,7 +11,7 @@ static void fresh(u32 depth, u32 max_sge, u32 start)
 	bed_srq_init(&rq, depth, max_sge);
 	rq.hdr->prod = start;
 	rq.hdr->cons = start;
-	rq.rq.cons = start;
+	tz_rq_start(&rq.rq, start);
 }
 
 static void test_order(void **state)
@@ -77,22 +77,44 @@ static void test_too_many_sges(void **state)
 	bed_srq_exit(&rq);
 }
 
-/* An index that cannot be is as if nothing were posted. */
+/* After an index that cannot be nothing is taken any more. */
 static void test_garbage_index(void **state)
 {
 	static const u32 prod[] = { 9, 10, 0x80000000, 0xffffffff, 0xfffffff0 };
 	struct tz_rwqe w;
 	u32 i;
 
-	fresh(8, 1, 0);
 	for (i = 0; i < 5; i++) {
+		fresh(8, 1, 0);
 		rq.hdr->prod = prod[i];
 		assert_int_equal(tz_rq_count(&rq.rq), 0);
 		assert_false(tz_rq_take(&rq.rq, &w));
+		assert_true(rq.rq.bad);
+		rq.hdr->prod = 8;
+		assert_int_equal(tz_rq_count(&rq.rq), 0);
+		assert_false(tz_rq_take(&rq.rq, &w));
 		assert_int_equal(rq.rq.cons, 0);
+		assert_int_equal(rq.hdr->cons, 0);
+		bed_srq_exit(&rq);
 	}
-	rq.hdr->prod = 8;
-	assert_int_equal(tz_rq_count(&rq.rq), 8);
+}
+
+/* What was posted before the index moved backwards is taken, nothing after it. */
+static void test_index_backwards(void **state)
+{
+	struct tz_rwqe w;
+	u32 i;
+
+	fresh(8, 1, 0xfffffffe);
+	rq.hdr->prod += 4;
+	assert_true(tz_rq_take(&rq.rq, &w));
+	rq.hdr->prod -= 4;
+	assert_int_equal(tz_rq_count(&rq.rq), 3);
+	for (i = 0; i < 3; i++)
+		assert_true(tz_rq_take(&rq.rq, &w));
+	assert_false(tz_rq_take(&rq.rq, &w));
+	assert_true(rq.rq.bad);
+	assert_int_equal(rq.hdr->cons, 2);
 	bed_srq_exit(&rq);
 }
 
@@ -134,6 +156,7 @@ int main(void)
 		cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_too_many_sges),
 		cmocka_unit_test(test_garbage_index),
+		cmocka_unit_test(test_index_backwards),
 		cmocka_unit_test(test_doorbell),
 		cmocka_unit_test(test_no_ring),
 	};

@@ -460,6 +460,32 @@ static void test_stall(void **state)
 	unit_free(u);
 }
 
+/* The application wrote nonsense into its receive ring's index. */
+static void test_garbage_index(void **state)
+{
+	u32 stall;
+
+	for (stall = 0; stall < 2; stall++) {
+		struct unit *u = unit_new();
+
+		u->opts.rnr_stall_ns = stall * 100 * US;
+		unit_start(u);
+		unit_recv(u, 1, 0, 10);
+		unit_recv(u, 2, 0, 10);
+		unit_send_pdu(u, PSN, 10, 0, 10, LAST);
+		unit_expect(u, true, 1, 0);
+		u->q.rq_hdr->prod--;
+		unit_send_pdu(u, PSN + 1, 10, 0, 10, LAST);
+		unit_expect(u, true, 2, 0);
+		unit_send_pdu(u, PSN + 2, 10, 0, 10, LAST);
+		assert_int_equal(u->q.qp.state, TZ_ERR);
+		assert_int_equal(unit_event(u, TZ_EVENT_FATAL), 1);
+		tz_qp_disconnected(&u->q.qp, u->now);
+		unit_no_cqe(u);
+		unit_free(u);
+	}
+}
+
 /* The doorbell is asked for while somebody waits for it. */
 static void test_doorbell(void **state)
 {
@@ -910,6 +936,7 @@ int main(void)
 		cmocka_unit_test(test_rnr),
 		cmocka_unit_test(test_rnr_write_imm),
 		cmocka_unit_test(test_stall),
+		cmocka_unit_test(test_garbage_index),
 		cmocka_unit_test(test_doorbell),
 		cmocka_unit_test(test_impatient_peer),
 		cmocka_unit_test(test_read),

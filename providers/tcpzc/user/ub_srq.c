@@ -34,7 +34,7 @@ static void ub_srq_use_ring(struct ub_srq *srq, const struct tcpzc_ring *ring)
 	srq->rq.ring.slots = ring->slots;
 	srq->rq.ring.depth = ring->depth;
 	srq->rq.ring.stride = ring->stride;
-	srq->rq.cons = 0;
+	tz_rq_start(&srq->rq, 0);
 }
 
 struct tcpzc_srq *ub_create_srq(struct tcpzc_pd *pd,
