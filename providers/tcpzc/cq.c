@@ -19,6 +19,35 @@ static bool tcpzc_cqe_ok(int cqe)
 	return cqe >= 1 && (uint32_t)cqe <= TCPZC_MAX_CQE;
 }
 
+/*
+ * Between start_poll and end_poll the application may destroy and reset queue
+ * pairs of this queue, and arm it: the thread has the lock then.
+ */
+bool tcpzc_cq_lock(struct tcpzc_cq *cq)
+{
+	if (cq->single_threaded ||
+	    __atomic_load_n(&cq->batch, __ATOMIC_RELAXED) == pthread_self())
+		return false;
+	pthread_mutex_lock(&cq->lock);
+	return true;
+}
+
+void tcpzc_cq_unlock(struct tcpzc_cq *cq, bool locked)
+{
+	if (locked)
+		pthread_mutex_unlock(&cq->lock);
+}
+
+/*
+ * Give back the slots before ring->cons; but for the one that is being looked
+ * at, which end_poll or next_poll gives back.
+ */
+static void tcpzc_cq_release(struct tcpzc_cq *cq)
+{
+	if (!cq->cur)
+		tcpzc_ring_release(&cq->ring);
+}
+
 struct ibv_cq *tcpzc_create_cq(struct ibv_context *context, int cqe,
 			       struct ibv_comp_channel *channel,
 			       int comp_vector)
@@ -43,19 +72,22 @@ int tcpzc_resize_cq(struct ibv_cq *ibcq, int cqe)
 {
 	const struct tcpzc_backend *be = to_tctx(ibcq->context)->be;
 	struct tcpzc_cq *cq = to_tcq(ibcq);
+	bool locked;
 	int rc = 0;
 
 	if (!tcpzc_cqe_ok(cqe))
 		return EINVAL;
-	pthread_mutex_lock(&cq->lock);
+	locked = tcpzc_cq_lock(cq);
 	cq->ring.prod = tz_load_acquire(&cq->ring.hdr->prod);
-	if ((uint32_t)cqe < cq->ring.prod - cq->ring.cons)
+	if (cq->cur)
+		rc = EBUSY;
+	else if ((uint32_t)cqe < cq->ring.prod - cq->ring.cons)
 		rc = EINVAL;
 	else if (tcpzc_cq_depth(cqe) != cq->ring.depth)
 		rc = be->resize_cq(cq, tcpzc_cq_depth(cqe));
 	if (!rc)
 		ibcq->cqe = cq->ring.depth - 1;
-	pthread_mutex_unlock(&cq->lock);
+	tcpzc_cq_unlock(cq, locked);
 	return rc;
 }
 
@@ -116,14 +148,14 @@ static void tcpzc_fill_wc(struct ibv_wc *wc, const struct tcpzc_cqe *cqe)
 static int tcpzc_take_wcs(struct tcpzc_cq *cq, int num, struct ibv_wc *wc)
 {
 	struct tcpzc_ring *ring = &cq->ring;
+	bool locked = tcpzc_cq_lock(cq);
 	int n = 0;
 
-	pthread_mutex_lock(&cq->lock);
 	for (; n < num && tcpzc_ring_ready(ring); n++)
 		tcpzc_fill_wc(&wc[n], tcpzc_ring_slot(ring, ring->cons++));
 	if (n)
-		tcpzc_ring_release(ring);
-	pthread_mutex_unlock(&cq->lock);
+		tcpzc_cq_release(cq);
+	tcpzc_cq_unlock(cq, locked);
 	return n;
 }
 
@@ -154,10 +186,10 @@ int tcpzc_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
 void tcpzc_cq_forget_qp(struct tcpzc_cq *cq, uint32_t qp_num)
 {
 	struct tcpzc_ring *ring = &cq->ring;
+	bool locked = tcpzc_cq_lock(cq);
 	struct tcpzc_cqe *cqe;
 	uint32_t from, to;
 
-	pthread_mutex_lock(&cq->lock);
 	ring->prod = tz_load_acquire(&ring->hdr->prod);
 	to = ring->prod;
 	for (from = ring->prod; from != ring->cons; from--) {
@@ -170,9 +202,9 @@ void tcpzc_cq_forget_qp(struct tcpzc_cq *cq, uint32_t qp_num)
 	}
 	if (to != ring->cons) {
 		ring->cons = to;
-		tcpzc_ring_release(ring);
+		tcpzc_cq_release(cq);
 	}
-	pthread_mutex_unlock(&cq->lock);
+	tcpzc_cq_unlock(cq, locked);
 }
 
 /* ---- extended completion queues ----------------------------------------- */
@@ -196,6 +228,19 @@ static bool tcpzc_cq_next(struct tcpzc_cq *cq)
 }
 
 /* Success keeps the lock until end_poll. */
+static bool tcpzc_cq_begin(struct tcpzc_cq *cq)
+{
+	bool locked = tcpzc_cq_lock(cq);
+
+	if (!tcpzc_cq_next(cq)) {
+		tcpzc_cq_unlock(cq, locked);
+		return false;
+	}
+	if (locked)
+		__atomic_store_n(&cq->batch, pthread_self(), __ATOMIC_RELAXED);
+	return true;
+}
+
 static int tcpzc_start_poll(struct ibv_cq_ex *cq_ex,
 			    struct ibv_poll_cq_attr *attr)
 {
@@ -203,16 +248,10 @@ static int tcpzc_start_poll(struct ibv_cq_ex *cq_ex,
 
 	if (attr->comp_mask)
 		return EINVAL;
-	pthread_mutex_lock(&cq->lock);
-	if (tcpzc_cq_next(cq))
+	if (tcpzc_cq_begin(cq))
 		return 0;
-	pthread_mutex_unlock(&cq->lock);
 	to_tctx(cq_ex->context)->be->drive_cq(cq);
-	pthread_mutex_lock(&cq->lock);
-	if (tcpzc_cq_next(cq))
-		return 0;
-	pthread_mutex_unlock(&cq->lock);
-	return ENOENT;
+	return tcpzc_cq_begin(cq) ? 0 : ENOENT;
 }
 
 static int tcpzc_next_poll(struct ibv_cq_ex *cq_ex)
@@ -229,6 +268,9 @@ static void tcpzc_end_poll(struct ibv_cq_ex *cq_ex)
 
 	cq->cur = NULL;
 	tcpzc_ring_release(&cq->ring);
+	if (cq->single_threaded)
+		return;
+	__atomic_store_n(&cq->batch, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&cq->lock);
 }
 
@@ -324,6 +366,7 @@ struct ibv_cq_ex *tcpzc_create_cq_ex(struct ibv_context *context,
 			     attr->comp_vector);
 	if (!cq)
 		return NULL;
+	to_tcq(cq)->single_threaded = flags & IBV_CREATE_CQ_ATTR_SINGLE_THREADED;
 	tcpzc_set_cq_ex_ops(&to_tcq(cq)->vcq.cq_ex);
 	return &to_tcq(cq)->vcq.cq_ex;
 }

@@ -70,6 +70,8 @@ struct tcpzc_ring {
 struct tcpzc_cq {
 	struct verbs_cq vcq;		/* first */
 	pthread_mutex_t lock;		/* consumer side, and resize */
+	bool single_threaded;		/* the application needs no lock */
+	pthread_t batch;		/* between start_poll and end_poll: whose */
 	struct tcpzc_ring ring;
 	const struct tcpzc_cqe *cur;	/* between start_poll and end_poll */
 	uint32_t users;			/* QPs attached; atomic */
@@ -320,6 +322,12 @@ int tcpzc_resize_cq(struct ibv_cq *cq, int cqe);
 int tcpzc_destroy_cq(struct ibv_cq *cq);
 int tcpzc_poll_cq(struct ibv_cq *cq, int num_entries, struct ibv_wc *wc);
 int tcpzc_req_notify_cq(struct ibv_cq *cq, int solicited_only);
+/*
+ * Lock the consumer side, unless the calling thread has it by start_poll or the
+ * queue needs no lock. Returns what tcpzc_cq_unlock() is to be told.
+ */
+bool tcpzc_cq_lock(struct tcpzc_cq *cq);
+void tcpzc_cq_unlock(struct tcpzc_cq *cq, bool locked);
 /* Remove the completions of a QP that is being destroyed or reset. */
 void tcpzc_cq_forget_qp(struct tcpzc_cq *cq, uint32_t qp_num);
 

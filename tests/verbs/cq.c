@@ -877,6 +877,87 @@ static void extended(void)
 	end_free(a);
 }
 
+/* A queue pair of @a's with both queues on @cq, and two receives flushed. */
+static struct ibv_qp *flushed_qp(struct end *a, struct ibv_cq_ex *cq, uint64_t id)
+{
+	struct ibv_qp_init_attr init = {
+		.send_cq = ibv_cq_ex_to_cq(cq), .recv_cq = ibv_cq_ex_to_cq(cq),
+		.cap = { .max_send_wr = 4, .max_recv_wr = 4, .max_send_sge = 1,
+			 .max_recv_sge = 1 },
+		.qp_type = IBV_QPT_RC,
+	};
+	struct ibv_recv_wr *bad, wr = { .wr_id = id };
+	struct ibv_qp_attr err = { .qp_state = IBV_QPS_ERR };
+	struct end e = *a;
+
+	e.qp = ibv_create_qp(a->pd, &init);
+	check_msg(e.qp, "%m");
+	end_init(&e);
+	check_rc(ibv_post_recv(e.qp, &wr, &bad), 0);
+	wr.wr_id++;
+	check_rc(ibv_post_recv(e.qp, &wr, &bad), 0);
+	check_rc(ibv_modify_qp(e.qp, &err, IBV_QP_STATE), 0);
+	return e.qp;
+}
+
+static void batch_of(struct end *a, uint32_t flags, bool destroy)
+{
+	struct ibv_cq_init_attr_ex attr = {
+		.cqe = 8, .wc_flags = IBV_WC_STANDARD_FLAGS, .channel = a->channel,
+		.comp_mask = IBV_CQ_INIT_ATTR_MASK_FLAGS, .flags = flags,
+	};
+	struct ibv_cq_ex *cq = ibv_create_cq_ex(a->ctx, &attr);
+	struct ibv_qp_attr reset = { .qp_state = IBV_QPS_RESET };
+	struct ibv_poll_cq_attr poll_attr = {};
+	struct ibv_qp *qp[2];
+	uint32_t num;
+	int i;
+
+	test_context("flags %u, destroy %d", flags, destroy);
+	check_msg(cq, "%m");
+	for (i = 0; i < 2; i++)
+		qp[i] = flushed_qp(a, cq, 10 + 10 * i);
+	num = qp[0]->qp_num;
+	check_rc(ibv_start_poll(cq, &poll_attr), 0);
+	check_eq(cq->wr_id, 10);
+	if (destroy)
+		check_rc(ibv_destroy_qp(qp[0]), 0);
+	else
+		check_rc(ibv_modify_qp(qp[0], &reset, IBV_QP_STATE), 0);
+	check_rc(ibv_req_notify_cq(ibv_cq_ex_to_cq(cq), 0), 0);
+	check_rc(ibv_resize_cq(ibv_cq_ex_to_cq(cq), 100), EBUSY);
+	/* The current one stays as it is until the next is asked for. */
+	check_eq(ibv_wc_read_qp_num(cq), num);
+	check_eq(cq->status, IBV_WC_WR_FLUSH_ERR);
+	for (i = 0; i < 2; i++) {
+		check_rc(ibv_next_poll(cq), 0);
+		check_eq(cq->wr_id, 20 + i);
+		check_eq(ibv_wc_read_qp_num(cq), qp[1]->qp_num);
+	}
+	check_rc(ibv_next_poll(cq), ENOENT);
+	ibv_end_poll(cq);
+	check_rc(ibv_resize_cq(ibv_cq_ex_to_cq(cq), 100), 0);
+	check_eq(ibv_start_poll(cq, &poll_attr), ENOENT);
+	if (!destroy)
+		check_rc(ibv_destroy_qp(qp[0]), 0);
+	check_rc(ibv_destroy_qp(qp[1]), 0);
+	check_rc(ibv_destroy_cq(ibv_cq_ex_to_cq(cq)), 0);
+}
+
+/* A queue pair is destroyed or reset while its completion is looked at. */
+static void destroy_in_batch(void)
+{
+	struct opts o = base;
+	struct end *a;
+	int i;
+
+	o.waiting = WAIT_EVENT;
+	a = end_new(&o, false, NULL);
+	for (i = 0; i < 4; i++)
+		batch_of(a, i & 1 ? IBV_CREATE_CQ_ATTR_SINGLE_THREADED : 0, i & 2);
+	end_free(a);
+}
+
 static const struct test_case cases[] = {
 	CASE(capacity),
 	CASE(resize),
@@ -898,6 +979,7 @@ static const struct test_case cases[] = {
 	CASE(poll_many),
 	CASE(forget),
 	CASE(extended),
+	CASE(destroy_in_batch),
 	CASES_END
 };
 

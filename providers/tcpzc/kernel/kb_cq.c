@@ -177,12 +177,12 @@ int kb_arm_cq(struct tcpzc_cq *base, bool solicited_only)
 {
 	struct kb_cq *cq = (struct kb_cq *)base;
 	uint32_t none = TCPZC_ARM_NONE;
-	bool unseen;
+	bool locked, unseen;
 
 	if (kb_forked(base->vcq.cq.context))
 		return 0;
 	/* Not while the ring is being replaced. */
-	pthread_mutex_lock(&base->lock);
+	locked = tcpzc_cq_lock(base);
 	if (!solicited_only)
 		tz_exchange(&base->ring.hdr->arm, TCPZC_ARM_ANY);
 	else
@@ -192,7 +192,7 @@ int kb_arm_cq(struct tcpzc_cq *base, bool solicited_only)
 	/* Pairs with the kernel's between publishing and reading what is armed. */
 	kb_full_barrier();
 	unseen = kb_has_unseen(&base->ring, solicited_only);
-	pthread_mutex_unlock(&base->lock);
+	tcpzc_cq_unlock(base, locked);
 	if (unseen)
 		ibv_cmd_req_notify_cq(&base->vcq.cq, solicited_only);
 	kb_bell_wait(cq, true);
