@@ -24,6 +24,14 @@ static void tcpzc_async_event(struct ibv_context *context,
 		ctx->be->async_event(ctx, event);
 }
 
+static void tcpzc_cq_event(struct ibv_cq *cq)
+{
+	struct tcpzc_context *ctx = to_tctx(cq->context);
+
+	if (ctx->be->cq_event)
+		ctx->be->cq_event(to_tcq(cq));
+}
+
 static void tcpzc_free_context(struct ibv_context *context)
 {
 	struct tcpzc_context *ctx = to_tctx(context);
@@ -41,6 +49,7 @@ static const struct verbs_context_ops tcpzc_context_ops = {
 	.alloc_pd = tcpzc_alloc_pd,
 	.alloc_td = tcpzc_alloc_td,
 	.async_event = tcpzc_async_event,
+	.cq_event = tcpzc_cq_event,
 	.create_ah = tcpzc_create_ah,
 	.create_cq = tcpzc_create_cq,
 	.create_cq_ex = tcpzc_create_cq_ex,

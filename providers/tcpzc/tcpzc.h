@@ -144,8 +144,8 @@ struct tcpzc_backend {
 	/* Waits until the application has acknowledged all events. */
 	int (*destroy_cq)(struct tcpzc_cq *cq);
 	/*
-	 * Ask for an event at the next (solicited) completion. Completions that
-	 * are in the ring already do not count (IB 11.4.2.2).
+	 * Ask for an event at the next (solicited) completion; at once if one
+	 * that was not polled yet is in the ring already.
 	 */
 	int (*arm_cq)(struct tcpzc_cq *cq, bool solicited_only);
 	/*
@@ -195,6 +195,8 @@ struct tcpzc_backend {
 	/* A WC of an asynchronous kind is about to be acknowledged: optional. */
 	void (*async_event)(struct tcpzc_context *ctx,
 			    struct ibv_async_event *event);
+	/* The application has fetched an event of @cq: optional. */
+	void (*cq_event)(struct tcpzc_cq *cq);
 };
 
 extern const struct tcpzc_backend tcpzc_user_backend;

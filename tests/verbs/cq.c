@@ -245,12 +245,18 @@ static void drain_cq(struct chan *c)
 		;
 }
 
-/* TODO: user mode. */
 static void chan_open_kernel(struct chan *c)
 {
 	chan_open(c);
 	if (!c->p.b->kernel)
-		test_skip("user mode does not look at what is there yet");
+		test_skip("user mode: arm_unpolled");
+}
+
+static void chan_open_user(struct chan *c)
+{
+	chan_open(c);
+	if (c->p.b->kernel)
+		test_skip("kernel mode: arm_unseen");
 }
 
 static void poll_is(struct chan *c, uint64_t id)
@@ -403,22 +409,93 @@ static void solicited(void)
 	no_event(&c);
 	send_one(&c, 3, IBV_SEND_SOLICITED);
 	take_event(&c);
+	drain_cq(&c);
 	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	no_event(&c);
 	send_imm_write(&c, 4, IBV_SEND_SOLICITED);
 	take_event(&c);
+	drain_cq(&c);
 	/* Asking for all is more than asking for some, in any order. */
 	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
 	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
 	send_one(&c, 5, 0);
 	take_event(&c);
+	drain_cq(&c);
 	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
 	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
 	send_one(&c, 6, 0);
 	take_event(&c);
+	drain_cq(&c);
 	/* An error is always solicited. */
 	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
 	post_recv(c.p.b, 7, 0, 8);
 	end_state(c.p.b, IBV_QPS_ERR);
+	take_event(&c);
+	drain_cq(&c);
+	pair_close(&c.p);
+}
+
+/*
+ * What came between the last poll and the request raises the event at once: the
+ * program has not seen it, and nothing else may ever come.
+ */
+static void arm_unpolled(void)
+{
+	struct chan c;
+	int i;
+
+	chan_open_user(&c);
+	send_one(&c, 1, 0);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	take_event(&c);
+	no_event(&c);
+	/* It is still there, and so is the second. */
+	send_one(&c, 2, 0);
+	no_event(&c);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	take_event(&c);
+	poll_is(&c, 1);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	take_event(&c);
+	/* An event that waits to be fetched is enough. */
+	for (i = 0; i < 5; i++)
+		check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	take_event(&c);
+	no_event(&c);
+	poll_is(&c, 2);
+	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
+	no_event(&c);
+	send_one(&c, 3, 0);
+	take_event(&c);
+	drain_cq(&c);
+	pair_close(&c.p);
+}
+
+/* Only a solicited one, or one that failed, if only such were asked for. */
+static void arm_unpolled_solicited(void)
+{
+	struct chan c;
+
+	chan_open_user(&c);
+	send_one(&c, 1, 0);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	no_event(&c);
+	/* The request stands. */
+	send_one(&c, 2, IBV_SEND_SOLICITED);
+	take_event(&c);
+	send_one(&c, 3, 0);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	take_event(&c);
+	poll_is(&c, 1);
+	poll_is(&c, 2);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
+	no_event(&c);
+	poll_is(&c, 3);
+	post_recv(c.p.b, 4, 0, 8);
+	post_recv(c.p.b, 5, 0, 8);
+	end_state(c.p.b, IBV_QPS_ERR);
+	take_event(&c);
+	check_rc(ibv_req_notify_cq(c.cq, 1), 0);
 	take_event(&c);
 	drain_cq(&c);
 	pair_close(&c.p);
@@ -968,6 +1045,8 @@ static const struct test_case cases[] = {
 	CASE(arm_unseen),
 	CASE(arm_unseen_solicited),
 	CASE(arm_unseen_resized),
+	CASE(arm_unpolled),
+	CASE(arm_unpolled_solicited),
 	CASE(solicited),
 	CASE_LIMIT(wakeup_race, 60),
 	CASE(many_cqs),

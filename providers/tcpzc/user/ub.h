@@ -20,6 +20,7 @@
  *	ub_cq.drive_lock	the queue's list of QPs; one driver at a time
  *	ub_srq.qp_lock		the SRQ's list of QPs
  *	ub_qp.turn		one QP's engine and socket
+ *	tcpzc_cq.lock		consumer side of the ring; arming, resizing
  *	ub_srq.lock, ub_cq.push_lock, ub_context.event_lock, .mr_lock,
  *	.farewell_lock
  * A turn is taken under the outer ones only to wait for it, never to run the
@@ -120,6 +121,7 @@ struct ub_cq {
 	int channel_wfd;		/* non-blocking; -1 */
 	int channel_rfd;		/* for purging; -1 */
 	u32 events_reported;
+	u32 events_unread;		/* not fetched yet */
 	bool event_owed;		/* the channel was full */
 
 	pthread_mutex_t drive_lock;
@@ -380,6 +382,8 @@ void ub_event_close_channel(struct ub_cq *cq);
 /* cq->push_lock is held. */
 void ub_event_comp(struct ub_cq *cq);
 void ub_event_purge_comp(struct ub_cq *cq);
+/* The application has fetched an event of it. */
+void ub_event_fetched(struct tcpzc_cq *cq);
 /* Wait until @completed, which the library counts under @lock, is @reported. */
 void ub_event_wait_acked(pthread_mutex_t *lock, pthread_cond_t *cond,
 			 const uint32_t *completed, u32 reported);

@@ -467,6 +467,7 @@ const struct tcpzc_backend tcpzc_user_backend = {
 	.destroy_cq = ub_destroy_cq,
 	.arm_cq = ub_arm_cq,
 	.drive_cq = ub_drive_cq,
+	.cq_event = ub_event_fetched,
 	.create_srq = ub_create_srq,
 	.modify_srq = ub_modify_srq,
 	.query_srq = ub_query_srq,

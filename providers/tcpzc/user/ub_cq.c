@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "../ring.h"
 #include "ub.h"
 
 /* Up to so many QPs a poll asks each socket; beyond, an epoll set. */
@@ -127,10 +128,14 @@ static void ub_cq_overrun(struct ub_cq *cq)
 		       &cq->async_reported, IBV_EVENT_CQ_ERR);
 }
 
+static bool ub_cqe_solicited(const struct tcpzc_cqe *cqe)
+{
+	return (cqe->flags & TCPZC_CQE_F_SOLICITED) || cqe->status;
+}
+
 void ub_cq_push(struct ub_cq *cq, const struct tcpzc_cqe *cqe)
 {
 	struct tcpzc_ring *ring = &cq->base.ring;
-	bool solicited = (cqe->flags & TCPZC_CQE_F_SOLICITED) || cqe->status;
 
 	pthread_mutex_lock(&cq->push_lock);
 	if (cq->prod - tz_load_acquire(&ring->hdr->cons) >= ring->depth) {
@@ -142,7 +147,7 @@ void ub_cq_push(struct ub_cq *cq, const struct tcpzc_cqe *cqe)
 		if (cq->event_owed)
 			ub_event_comp(cq);
 		if (cq->armed == UB_ARM_ANY ||
-		    (cq->armed == UB_ARM_SOLICITED && solicited)) {
+		    (cq->armed == UB_ARM_SOLICITED && ub_cqe_solicited(cqe))) {
 			cq->armed = UB_ARM_NONE;
 			ub_event_comp(cq);
 		}
@@ -274,19 +279,52 @@ void ub_cq_detach(struct ub_cq *cq, struct ub_qp *qp, struct ub_cqlink *link)
 	pthread_mutex_unlock(&cq->drive_lock);
 }
 
+/* Is there a completion that was not polled? Both sides of the ring are locked. */
+static bool ub_cq_unseen(const struct ub_cq *cq, bool solicited_only)
+{
+	const struct tcpzc_ring *ring = &cq->base.ring;
+	u32 i;
+
+	if (!solicited_only)
+		return cq->prod != ring->cons;
+	for (i = cq->prod; i != ring->cons; i--)
+		if (ub_cqe_solicited(tcpzc_ring_slot(ring, i - 1)))
+			return true;
+	return false;
+}
+
+/*
+ * A completion that is there already and was not polled raises the event at
+ * once, as adapters do, which are told the consumer's index: it may have come
+ * after the last poll and before this. If an event of the queue waits to be
+ * fetched, that one does.
+ */
+static void ub_cq_arm(struct ub_cq *cq, bool solicited_only)
+{
+	if (ub_cq_unseen(cq, solicited_only)) {
+		cq->armed = UB_ARM_NONE;
+		if (!cq->events_unread)
+			ub_event_comp(cq);
+	} else if (!solicited_only) {
+		cq->armed = UB_ARM_ANY;
+	} else if (cq->armed == UB_ARM_NONE) {
+		cq->armed = UB_ARM_SOLICITED;
+	}
+}
+
 int ub_arm_cq(struct tcpzc_cq *base, bool solicited_only)
 {
 	struct ub_cq *cq = (struct ub_cq *)base;
 	struct ub_context *ctx = ub_ctx_of(base->vcq.cq.context);
+	bool locked;
 
 	if (ub_forked(ctx))
 		return 0;
+	locked = tcpzc_cq_lock(base);
 	pthread_mutex_lock(&cq->push_lock);
-	if (!solicited_only)
-		cq->armed = UB_ARM_ANY;
-	else if (cq->armed == UB_ARM_NONE)
-		cq->armed = UB_ARM_SOLICITED;
+	ub_cq_arm(cq, solicited_only);
 	pthread_mutex_unlock(&cq->push_lock);
+	tcpzc_cq_unlock(base, locked);
 	cq->spin = 0;
 	if (atomic_load(&cq->polled)) {
 		pthread_mutex_lock(&ctx->lock);

@@ -140,8 +140,22 @@ void ub_event_comp(struct ub_cq *cq)
 		return;
 	cq->event_owed = write(cq->channel_wfd, &desc, sizeof(desc)) !=
 			 sizeof(desc);
-	if (!cq->event_owed)
+	if (!cq->event_owed) {
 		cq->events_reported++;
+		cq->events_unread++;
+	}
+}
+
+void ub_event_fetched(struct tcpzc_cq *base)
+{
+	struct ub_cq *cq = (struct ub_cq *)base;
+
+	if (ub_forked(ub_ctx_of(base->vcq.cq.context)))
+		return;
+	pthread_mutex_lock(&cq->push_lock);
+	if (cq->events_unread)
+		cq->events_unread--;
+	pthread_mutex_unlock(&cq->push_lock);
 }
 
 void ub_event_purge_comp(struct ub_cq *cq)
