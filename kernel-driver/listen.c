@@ -7,6 +7,7 @@
  * TCPZC_HELLO_MS to say its hello; at most TCPZC_MAX_PENDING connections are in
  * that state, the oldest gives way.
  */
+#include <linux/random.h>
 #include <linux/slab.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
@@ -90,24 +91,39 @@ static void tcpzc_pending_expire(struct tcpzc_net *tnet, u32 max)
 	}
 }
 
-struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid)
+bool tcpzc_dev_has_gid(struct tcpzc_dev *dev, const u8 *gid)
 {
 	const struct ib_gid_attr *attr;
+
+	attr = rdma_find_gid(&dev->ib, (const union ib_gid *)gid,
+			     IB_GID_TYPE_ROCE_UDP_ENCAP, NULL);
+	if (IS_ERR(attr))
+		return false;
+	rdma_put_gid_attr(attr);
+	return true;
+}
+
+struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid,
+				   int ifindex)
+{
 	struct tcpzc_dev *dev, *found = NULL;
 
 	rcu_read_lock();
 	list_for_each_entry_rcu(dev, &tnet->devs, net_node) {
+		if (found && dev->ifindex != ifindex)
+			continue;
 		/* Not while it is being registered, or after that. */
 		if (!ib_device_try_get(&dev->ib))
 			continue;
-		attr = rdma_find_gid(&dev->ib, (const union ib_gid *)gid,
-				     IB_GID_TYPE_ROCE_UDP_ENCAP, NULL);
-		if (!IS_ERR(attr)) {
-			rdma_put_gid_attr(attr);
-			found = dev;
-			break;
+		if (!tcpzc_dev_has_gid(dev, gid)) {
+			ib_device_put(&dev->ib);
+			continue;
 		}
-		ib_device_put(&dev->ib);
+		if (found)
+			ib_device_put(&found->ib);
+		found = dev;
+		if (dev->ifindex == ifindex)
+			break;
 	}
 	rcu_read_unlock();
 	return found;
@@ -117,14 +133,9 @@ struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid)
 static struct tcpzc_qp *tcpzc_pending_qp(struct tcpzc_net *tnet,
 					 const struct tz_hello *hello)
 {
-	struct tcpzc_dev *dev;
-	struct tcpzc_qp *qp;
+	struct tcpzc_qp *qp = tcpzc_qp_find(tnet, hello->dst_gid,
+					    le32_to_cpu(hello->dst_qpn));
 
-	dev = tcpzc_dev_of_gid(tnet, hello->dst_gid);
-	if (!dev)
-		return NULL;
-	qp = tcpzc_qp_get(dev, le32_to_cpu(hello->dst_qpn));
-	ib_device_put(&dev->ib);
 	if (qp && tz_qp_is_ud(&qp->eng)) {
 		tcpzc_qp_put(qp);
 		qp = NULL;
@@ -445,6 +456,8 @@ static int __net_init tcpzc_net_init(struct net *net)
 	tnet->net = net;
 	mutex_init(&tnet->lock);
 	INIT_LIST_HEAD(&tnet->devs);
+	xa_init_flags(&tnet->qps, XA_FLAGS_ALLOC | XA_FLAGS_LOCK_IRQ);
+	tnet->next_qpn = get_random_u32_inclusive(TCPZC_MIN_QPN, TCPZC_MAX_QPN);
 	init_waitqueue_head(&tnet->wait);
 	INIT_WORK(&tnet->accept_work, tcpzc_accept_work);
 	INIT_DELAYED_WORK(&tnet->expire_work, tcpzc_expire_work);
@@ -486,6 +499,8 @@ static void __net_exit tcpzc_net_exit(struct net *net)
 	mutex_lock(&tnet->lock);
 	mutex_unlock(&tnet->lock);
 	tcpzc_net_stop(tnet);
+	WARN_ON(!xa_empty(&tnet->qps));
+	xa_destroy(&tnet->qps);
 }
 
 static struct pernet_operations tcpzc_net_ops = {

@@ -200,7 +200,6 @@ static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
 	dev->ifindex = netdev->ifindex;
 	xa_init_flags(&dev->qps, XA_FLAGS_ALLOC | XA_FLAGS_LOCK_IRQ);
 	init_rwsem(&dev->qps_sem);
-	dev->next_qpn = get_random_u32_inclusive(TCPZC_MIN_QPN, TCPZC_MAX_QPN);
 	/* xa_init_flags() makes one lock class of all that a file calls it for. */
 	lockdep_set_class(&dev->qps.xa_lock, &tcpzc_qps_lock_key);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC);

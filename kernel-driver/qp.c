@@ -77,30 +77,56 @@ const struct tz_ops tcpzc_engine_ops = {
 
 /* ---- table -------------------------------------------------------------- */
 
-static int tcpzc_qpn_reserve(struct tcpzc_dev *dev, enum ib_qp_type type,
-			     u32 *qpn)
+/*
+ * A namespace's devices share its port, and may share GIDs (an interface and its
+ * bridge): a number names one queue pair of all of them. But each has a GSI.
+ */
+static int tcpzc_qpn_take(struct tcpzc_net *tnet, u32 *qpn)
 {
 	int rc;
 
-	if (type == IB_QPT_GSI) {
-		*qpn = TZ_GSI_QPN;
-		rc = xa_reserve_irq(&dev->qps, TZ_GSI_QPN, GFP_KERNEL);
-		if (!rc)
-			atomic_inc(&dev->num_qps);
-		return rc;
-	}
-	if (atomic_inc_return(&dev->num_qps) > TCPZC_MAX_QP) {
+	rc = xa_alloc_cyclic_irq(&tnet->qps, qpn, NULL,
+				 XA_LIMIT(TCPZC_MIN_QPN, TCPZC_MAX_QPN),
+				 &tnet->next_qpn, GFP_KERNEL);
+	return rc == -EBUSY ? -ENOMEM : min(rc, 0);
+}
+
+static void tcpzc_qpn_give(struct tcpzc_net *tnet, u32 qpn)
+{
+	if (qpn != TZ_GSI_QPN)
+		xa_erase_irq(&tnet->qps, qpn);
+}
+
+static int tcpzc_qpn_reserve(struct tcpzc_dev *dev, enum ib_qp_type type,
+			     u32 *qpn)
+{
+	int rc = 0;
+
+	*qpn = TZ_GSI_QPN;
+	if (atomic_inc_return(&dev->num_qps) > TCPZC_MAX_QP)
 		rc = -ENOMEM;
-	} else {
-		rc = xa_alloc_cyclic_irq(&dev->qps, qpn, NULL,
-					 XA_LIMIT(TCPZC_MIN_QPN, TCPZC_MAX_QPN),
-					 &dev->next_qpn, GFP_KERNEL);
-		if (rc == -EBUSY)
-			rc = -ENOMEM;
-	}
-	if (rc < 0)
-		atomic_dec(&dev->num_qps);
-	return min(rc, 0);
+	if (!rc && type != IB_QPT_GSI)
+		rc = tcpzc_qpn_take(dev->tnet, qpn);
+	if (rc)
+		goto err_num;
+	rc = xa_reserve_irq(&dev->qps, *qpn, GFP_KERNEL);
+	if (rc)
+		goto err_give;
+	return 0;
+
+err_give:
+	tcpzc_qpn_give(dev->tnet, *qpn);
+err_num:
+	atomic_dec(&dev->num_qps);
+	return rc;
+}
+
+/* From now on it can be found. The entries are reserved: this needs no memory. */
+static void tcpzc_qpn_publish(struct tcpzc_qp *qp, u32 qpn)
+{
+	xa_store_irq(&qp->dev->qps, qpn, qp, GFP_KERNEL);
+	if (qpn != TZ_GSI_QPN)
+		xa_store_irq(&qp->dev->tnet->qps, qpn, qp, GFP_KERNEL);
 }
 
 static void tcpzc_qpn_release(struct tcpzc_dev *dev, u32 qpn)
@@ -109,20 +135,36 @@ static void tcpzc_qpn_release(struct tcpzc_dev *dev, u32 qpn)
 	down_write(&dev->qps_sem);
 	xa_erase_irq(&dev->qps, qpn);
 	up_write(&dev->qps_sem);
+	tcpzc_qpn_give(dev->tnet, qpn);
 	atomic_dec(&dev->num_qps);
 }
 
-struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn)
+static struct tcpzc_qp *tcpzc_qp_get_from(struct xarray *qps, u32 qpn)
 {
 	struct tcpzc_qp *qp;
 	unsigned long flags;
 
-	xa_lock_irqsave(&dev->qps, flags);
-	qp = xa_load(&dev->qps, qpn);
+	xa_lock_irqsave(qps, flags);
+	qp = xa_load(qps, qpn);
 	if (qp && !refcount_inc_not_zero(&qp->refs))
 		qp = NULL;	/* it is being destroyed */
-	xa_unlock_irqrestore(&dev->qps, flags);
+	xa_unlock_irqrestore(qps, flags);
 	return qp;
+}
+
+struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn)
+{
+	return tcpzc_qp_get_from(&dev->qps, qpn);
+}
+
+struct tcpzc_qp *tcpzc_qp_find(struct tcpzc_net *tnet, const u8 *gid, u32 qpn)
+{
+	struct tcpzc_qp *qp = tcpzc_qp_get_from(&tnet->qps, qpn);
+
+	if (!qp || tcpzc_dev_has_gid(qp->dev, gid))
+		return qp;
+	tcpzc_qp_put(qp);
+	return NULL;
 }
 
 void tcpzc_qp_put(struct tcpzc_qp *qp)
@@ -318,7 +360,7 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 	if (rc)
 		goto err_qpn;
 	tcpzc_qp_get_caps(qp, &attr->cap);
-	xa_store_irq(&dev->qps, init.qpn, qp, GFP_KERNEL); /* is reserved */
+	tcpzc_qpn_publish(qp, init.qpn);
 	return 0;
 
 err_qpn:

@@ -168,7 +168,6 @@ struct tcpzc_dev {
 
 	struct xarray qps;		/* by number */
 	struct rw_semaphore qps_sem;	/* who holds it keeps them all alive */
-	u32 next_qpn;
 	atomic_t num_qps;
 	struct xarray mrs;		/* by index, see tz_key.h; RCU */
 	u32 next_mr;
@@ -488,6 +487,11 @@ extern const struct tz_ops tcpzc_engine_ops;
 /* The queue pair of that number, with a reference; NULL if there is none. */
 struct tcpzc_qp *tcpzc_qp_get(struct tcpzc_dev *dev, u32 qpn);
 void tcpzc_qp_put(struct tcpzc_qp *qp);
+/*
+ * The queue pair of that number, not the GSI's, whose device in @tnet has @gid; with
+ * a reference, or NULL. Any context.
+ */
+struct tcpzc_qp *tcpzc_qp_find(struct tcpzc_net *tnet, const u8 *gid, u32 qpn);
 /* All that applications have posted is flushed; nothing is sent any more. */
 void tcpzc_qps_abandon(struct tcpzc_dev *dev);
 /* Wait until no engine of @dev is in a call that began before this one. */
@@ -593,6 +597,8 @@ struct tcpzc_net {
 	struct net *net;
 	struct mutex lock;		/* devs, listeners */
 	struct list_head devs;		/* tcpzc_dev.net_node */
+	struct xarray qps;		/* of all of them, by number */
+	u32 next_qpn;
 	u32 num_devs;			/* also those that are just leaving */
 	wait_queue_head_t wait;		/* until there are none */
 	struct socket *listener[TCPZC_FAMILIES];
@@ -619,8 +625,14 @@ int tcpzc_listen_add(struct tcpzc_dev *dev);
 /* In dealloc_driver: the device has no queue pairs any more. */
 void tcpzc_listen_del(struct tcpzc_dev *dev);
 
-/* The device of @tnet that has @gid, with a reference; NULL. Any context. */
-struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid);
+/* Does the device, which is registered, have @gid? Any context. */
+bool tcpzc_dev_has_gid(struct tcpzc_dev *dev, const u8 *gid);
+/*
+ * A device of @tnet that has @gid, with a reference; NULL. If there are several,
+ * that of the interface with the index @ifindex. Any context.
+ */
+struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid,
+				   int ifindex);
 
 /* AF_INET, AF_INET6: the order of tcpzc_net.listener and .udp. */
 extern const int tcpzc_families[TCPZC_FAMILIES];

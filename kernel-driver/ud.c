@@ -61,15 +61,18 @@ static void tcpzc_udp_path(const struct sk_buff *skb, struct tz_ud_path *path)
 
 /* The queue pair that a datagram is for, with a reference. */
 static struct tcpzc_qp *tcpzc_udp_qp(struct tcpzc_net *tnet, const u8 *dgid,
-				     u32 qpn)
+				     u32 qpn, int ifindex)
 {
-	struct tcpzc_qp *qp = NULL;
+	struct tcpzc_qp *qp = tcpzc_qp_find(tnet, dgid, qpn);
 	struct tcpzc_dev *dev;
 
-	dev = tcpzc_dev_of_gid(tnet, dgid);
+	if (qp)
+		return qp;
+	dev = tcpzc_dev_of_gid(tnet, dgid, ifindex);
 	if (!dev)
 		return NULL;
-	qp = tcpzc_qp_get(dev, qpn);
+	if (qpn == TZ_GSI_QPN)
+		qp = tcpzc_qp_get(dev, qpn);
 	if (!qp)
 		tcpzc_count(dev, TCPZC_CNT_UD_STRAY, 1);
 	ib_device_put(&dev->ib);
@@ -89,7 +92,7 @@ static void tcpzc_udp_deliver(struct tcpzc_net *tnet, struct sk_buff *skb)
 	if (!tz_ud_check(dgram, skb->len - sizeof(struct udphdr), &qpn))
 		return;
 	tcpzc_udp_path(skb, &path);
-	qp = tcpzc_udp_qp(tnet, path.dgid, qpn);
+	qp = tcpzc_udp_qp(tnet, path.dgid, qpn, skb->dev->ifindex);
 	if (!qp)
 		return;
 	spin_lock_bh(&qp->lock);

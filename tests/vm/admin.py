@@ -81,6 +81,47 @@ def moved(ctx):
     expect(exists(bed.device(path, "server")), "and so is the other's")
 
 
+# ---- interfaces with something in common
+
+class Exact(Kernel):
+    """Where a device has several IPv4 addresses, that of the path."""
+
+    def gid_index(self, path, side, which):
+        wanted = "".join(f"{int(part):02x}" for part in path.ipv4[side].split("."))
+        for index, gid in self.gids(path, side).items():
+            if gid.replace(":", "").endswith("ffff" + wanted):
+                return index
+        raise Fail(f"{self.device(path, side)} has no GID of {path.ipv4[side]}: "
+                   f"{self.gids(path, side)}")
+
+
+PINGPONGS = ("ibv_rc_pingpong", "ibv_ud_pingpong")
+
+
+def both_ways(ctx, bed, path, *args):
+    """Connections, and datagrams."""
+    for program in PINGPONGS:
+        Pair(ctx, bed, path, program, ("-d", "tcpzc0", "-g", "0", "-e", "-n", "100", *args)).finish()
+
+
+def shared_gid(ctx):
+    """Two devices that have the same GID: each queue pair is found, whichever device was
+    there first and whichever it is of."""
+    # The client's queue pairs call the server's.
+    path, bed = ctx.path("veth-swapped"), Exact(ctx)
+    space = path.spaces["server"]
+    space.call("ip", "address", "add", path.ipv4["server"] + "/32", "dev", "lo")
+    bed.add(path, "client")
+    for first, second in (("lo", path.netdev["server"]), (path.netdev["server"], "lo")):
+        for number, netdev in enumerate((first, second)):
+            space.call("rdma", "link", "add", f"tcpzc-s{number}", "type", "tcpzc", "netdev", netdev)
+        for number in (0, 1):
+            bed.names[path, "server"] = f"tcpzc-s{number}"
+            both_ways(ctx, bed, path)
+        for number in (0, 1):
+            space.call("rdma", "link", "delete", f"tcpzc-s{number}")
+
+
 # ---- namespaces
 
 def shown(space):
@@ -318,7 +359,7 @@ def tracepoints(ctx):
     expect(not missing, f"no line of {missing} in\n{text[:2000]}")
 
 
-CASES = {"events": events, "netdev-moves": moved, "exclusive-netns": exclusive_devices,
+CASES = {"events": events, "shared-gid": shared_gid, "netdev-moves": moved, "exclusive-netns": exclusive_devices,
          "memlock": memlock, "huge-pages": huge_pages, "cc": congestion_control,
          "copy-threshold": copy_threshold, "port": port, "bound-counters": bound_counters,
          "resource-details": resource_details, "tracepoints": tracepoints}
