@@ -29,7 +29,11 @@ void tz_rx_reset(struct tz_qp *qp)
 
 /* ---- where bytes go ----------------------------------------------------- */
 
-/* Payload bytes to be received directly into memory regions now. */
+/*
+ * Payload bytes to be received directly into memory regions now. A matter of the
+ * stream alone: a region that dies changes where they go, never how many of the
+ * bytes that arrive are payload.
+ */
 static u32 tz_rx_direct(const struct tz_rx *rx)
 {
 	if (rx->state != TZ_RX_PAYLOAD || !rx->dst || rx->head != rx->tail)
@@ -59,19 +63,33 @@ static u32 tz_rx_ahead(const struct tz_rx *rx, u32 direct)
 	return tz_min(room, want);
 }
 
+static void tz_rx_want_buf(const struct tz_rx *rx, struct tz_vec *vec, u32 len)
+{
+	vec->mr = NULL;
+	vec->off = 0;
+	vec->ptr = rx->buf + rx->tail;
+	vec->len = len;
+}
+
+/* Sets *@all if @vec has room for all of it. */
 static int tz_rx_want_direct(struct tz_qp *qp, u32 direct, struct tz_vec *vec,
 			     int max, bool *all)
 {
+	struct tz_rx *rx = &qp->rx;
 	u32 done = 0;
 	int n = 0;
 
 	*all = false;
-
 	while (done < direct && n < max) {
 		struct tz_seg seg;
 
-		if (!tz_sgl_peek(qp->rx.dst, done, direct - done, &seg))
-			return n ? n : -1;	/* its region died */
+		if (!tz_sgl_peek(rx->dst, done, direct - done, &seg)) {
+			if (n)
+				return n;
+			/* its region died: this is read, and dropped */
+			tz_rx_want_buf(rx, vec, tz_min(direct, rx->size - rx->tail));
+			return 1;
+		}
 		vec[n].mr = seg.mr;
 		vec[n].off = seg.off;
 		vec[n].ptr = NULL;
@@ -94,23 +112,11 @@ int tz_qp_rx_want(struct tz_qp *qp, struct tz_vec *vec, int max)
 	    rx->state == TZ_RX_STALL)
 		return 0;
 	direct = tz_rx_direct(rx);
-	if (direct) {
+	if (direct)
 		n = tz_rx_want_direct(qp, direct, vec, max, &all);
-		if (n < 0) {
-			/* a region died: what is left is read and dropped */
-			n = 0;
-			direct = 0;
-			all = true;
-		}
-	}
 	ahead = tz_rx_ahead(rx, direct);
-	if (all && n < max && ahead) {
-		vec[n].mr = NULL;
-		vec[n].off = 0;
-		vec[n].ptr = rx->buf + rx->tail;
-		vec[n].len = ahead;
-		n++;
-	}
+	if (all && n < max && ahead)
+		tz_rx_want_buf(rx, &vec[n++], ahead);
 	return n;
 }
 
@@ -308,25 +314,30 @@ void tz_rx_run(struct tz_qp *qp, u64 now)
 	tz_rx_keep(qp);
 }
 
+/* The next @bytes of the current payload have arrived where rx_want said. */
+static void tz_rx_took_direct(struct tz_qp *qp, u32 bytes, u64 now)
+{
+	struct tz_rx *rx = &qp->rx;
+	struct tz_seg seg;
+
+	rx->left -= bytes;
+	if (!tz_sgl_peek(rx->dst, 0, bytes, &seg)) {
+		tz_rx_dst_died(qp);
+		return;
+	}
+	tz_sgl_advance(rx->dst, bytes);
+	qp->stats.rx_bytes += bytes;
+	if (rx->hdr.h.op == TZ_PDU_READ_RESP)
+		qp->req.progress_ns = now;
+}
+
 void tz_qp_rx_done(struct tz_qp *qp, u32 bytes, u64 now)
 {
 	struct tz_rx *rx = &qp->rx;
 	u32 direct = tz_min(tz_rx_direct(rx), bytes);
-	struct tz_seg seg;
 
-	if (direct && !tz_sgl_peek(rx->dst, 0, direct, &seg)) {
-		/* rx_want named the buffer only, because a region died */
-		tz_rx_dst_died(qp);
-		direct = 0;
-		bytes = 0;
-	}
-	if (direct) {
-		tz_sgl_advance(rx->dst, direct);
-		rx->left -= direct;
-		qp->stats.rx_bytes += direct;
-		if (rx->hdr.h.op == TZ_PDU_READ_RESP)
-			qp->req.progress_ns = now;
-	}
+	if (direct)
+		tz_rx_took_direct(qp, direct, now);
 	rx->tail += bytes - direct;
 	tz_assert(rx->tail <= rx->size);
 	tz_rx_run(qp, now);

@@ -271,6 +271,97 @@ static void test_region_dies(void **state)
 	unit_free(u);
 }
 
+#define LONG		40000u
+
+/* A WRITE whose payload is one PDU after the other, into another region. */
+static void fill_with_pdus(struct unit *u, u8 *payload, u32 key)
+{
+	struct tz_write_hdr w = { .total = put32(8), .rkey = put32(key) };
+	u32 at, msn = UNIT_RQ_PSN + 1;
+
+	memset(payload, 0, LONG);
+	for (at = 0; at + sizeof(w) + 8 <= LONG; at += sizeof(w) + 8) {
+		unit_hdr(u, &w.h, TZ_PDU_WRITE, TZ_PDU_F_LAST, 8, msn++);
+		memcpy(payload + at, &w, sizeof(w));
+		memcpy(payload + at + sizeof(w), "injected", 8);
+	}
+}
+
+/* The backend has placed @n bytes as it was told, and only then @mr dies. */
+static void die_in_between(struct unit *u, struct bed_mr *mr, const u8 *bytes, u32 n)
+{
+	struct tz_vec vec[8];
+	u32 done = 0;
+	int i, num = tz_qp_rx_want(&u->q.qp, vec, 8);
+
+	for (i = 0; i < num && done < n; i++) {
+		u32 part = tz_min(vec[i].len, n - done);
+
+		bed_vec_write(&vec[i], 0, bytes + done, part);
+		done += part;
+	}
+	assert_int_equal(done, n);
+	bed_dereg(mr);
+	tz_qp_rx_done(&u->q.qp, n, u->now);
+}
+
+/*
+ * @mr dies when @at bytes of a WRITE into it have come, between a read and the
+ * next or (@between) while one is being placed.
+ */
+static void payload_is_not_parsed(u32 type, u32 rx_buf, u32 at, bool between)
+{
+	static u8 payload[LONG], other[8];
+	struct tz_write_hdr w = { .total = put32(LONG) };
+	struct bed_mr *mr, *secret;
+	struct unit *u = unit_new();
+	u32 n = tz_min(500u, LONG - at);
+
+	memset(other, 0, sizeof(other));
+	u->opts.type = type;
+	u->opts.rx_buf_bytes = rx_buf;
+	unit_start(u);
+	unit_recv(u, 7, 0, 100);
+	mr = bed_reg(&u->bed, u->mem, LONG, 0, UNIT_ALL, UNIT_PD);
+	secret = bed_reg(&u->bed, other, 8, 0, UNIT_ALL, UNIT_PD);
+	fill_with_pdus(u, payload, secret->mr.key);
+	w.rkey = put32(mr->mr.key);
+	unit_hdr(u, &w.h, TZ_PDU_WRITE, TZ_PDU_F_LAST, LONG, UNIT_RQ_PSN);
+	unit_feed(u, &w, sizeof(w));
+	unit_feed(u, payload, at);
+	if (between) {
+		die_in_between(u, mr, payload + at, n);
+		at += n;
+	} else {
+		bed_dereg(mr);
+	}
+	unit_feed(u, payload + at, LONG - at);
+	assert_memory_equal(other, "\0\0\0\0\0\0\0", 8);
+	if (type == TZ_QPT_RC) {
+		assert_int_equal(u->q.qp.state, TZ_ERR);
+	} else {
+		assert_int_equal(u->q.qp.rx.left, 0);
+		unit_send_pdu(u, UNIT_RQ_PSN + 1, 10, 0, 10, TZ_PDU_F_LAST);
+		unit_expect(u, true, 7, TCPZC_WC_SUCCESS);
+	}
+	unit_no_cqe(u);
+	unit_free(u);
+}
+
+static void test_payload_is_not_parsed(void **state)
+{
+	static const u32 types[] = { TZ_QPT_UC, TZ_QPT_RC };
+	static const u32 bufs[] = { 64, 1000, 65536 };
+	u32 t, b, at;
+
+	for (t = 0; t < TZ_ARRAY_SIZE(types); t++)
+		for (b = 0; b < TZ_ARRAY_SIZE(bufs); b++)
+			for (at = 0; at < LONG - 600; at += 1 + at / 2) {
+				payload_is_not_parsed(types[t], bufs[b], at, false);
+				payload_is_not_parsed(types[t], bufs[b], at, true);
+			}
+}
+
 /* A receive that is no good is this side's own fault. */
 static void test_bad_receive(void **state)
 {
@@ -343,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_wrong_key),
 		cmocka_unit_test(test_region_dies),
+		cmocka_unit_test(test_payload_is_not_parsed),
 		cmocka_unit_test(test_bad_receive),
 		cmocka_unit_test(test_no_other_pdus),
 		cmocka_unit_test(test_shake),
