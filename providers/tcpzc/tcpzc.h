@@ -192,7 +192,7 @@ struct tcpzc_backend {
 	void (*ring_rq)(struct tcpzc_qp *qp);
 	void (*ring_srq)(struct tcpzc_srq *srq);
 
-	/* A WC of an asynchronous kind is about to be acknowledged: optional. */
+	/* The application has fetched an asynchronous event: optional. */
 	void (*async_event)(struct tcpzc_context *ctx,
 			    struct ibv_async_event *event);
 	/* The application has fetched an event of @cq: optional. */

@@ -658,17 +658,195 @@ static void full_channel(void)
 	}
 	while (!ibv_get_cq_event(c.ch, &cq, &data))
 		events++;
-	check_msg(events > 0 && events <= 9000, "%u events", events);
+	check_eq(events, 9000);
 	ibv_ack_cq_events(c.cq, events);
 	check_rc(ibv_req_notify_cq(c.cq, 0), 0);
 	/* Now one more: it comes. */
 	post_recv(c.p.b, 1, 0, 8);
 	post_send(c.p.a, wr_make(c.p.a, IBV_WR_SEND, 1, 0, 8));
 	take_event(&c);
-	test_note("%u events were kept", events);
-	while (!ibv_get_cq_event(c.ch, &cq, &data))
-		ibv_ack_cq_events(cq, 1);
+	check_eq(ibv_get_cq_event(c.ch, &cq, &data), -1);
 	pair_close(&c.p);
+}
+
+/* As much as a user gets who has many pipes; the kernel's files are none. */
+static void small_pipe(int fd)
+{
+	fcntl(fd, F_SETPIPE_SZ, 4096);
+}
+
+/* Events that somebody raises by one queue pair in RESET after the other. */
+struct flood {
+	struct end *e;
+	struct ibv_srq *srq;
+	struct ibv_qp *qp[8];
+};
+
+static void flood_open(struct flood *f)
+{
+	struct ibv_srq_init_attr srq = { .attr = { .max_wr = 16, .max_sge = 1 } };
+	struct ibv_qp_init_attr init = {
+		.cap = { .max_send_wr = 1, .max_send_sge = 1 },
+		.qp_type = IBV_QPT_RC,
+	};
+	unsigned int i;
+
+	f->e = end_new(&base, false, NULL);
+	small_pipe(f->e->ctx->async_fd);
+	nonblocking(f->e->ctx->async_fd);
+	f->srq = ibv_create_srq(f->e->pd, &srq);
+	check(f->srq);
+	init.srq = f->srq;
+	init.send_cq = init.recv_cq = f->e->cq[CQ_SEND];
+	for (i = 0; i < ARRAY_SIZE(f->qp); i++) {
+		f->qp[i] = ibv_create_qp(f->e->pd, &init);
+		check_msg(f->qp[i], "%m");
+	}
+}
+
+/* LAST_WQE_REACHED of each queue pair, @n times, in turns. */
+static void flood_raise(struct flood *f, unsigned int n)
+{
+	struct ibv_qp_attr err = { .qp_state = IBV_QPS_ERR };
+	struct ibv_qp_attr reset = { .qp_state = IBV_QPS_RESET };
+	struct end e = *f->e;
+	unsigned int i;
+
+	for (; n--;) {
+		for (i = 0; i < ARRAY_SIZE(f->qp); i++) {
+			e.qp = f->qp[i];
+			end_init(&e);
+			check_rc(ibv_modify_qp(e.qp, &err, IBV_QP_STATE), 0);
+			check_rc(ibv_modify_qp(e.qp, &reset, IBV_QP_STATE), 0);
+		}
+	}
+}
+
+static void flood_close(struct flood *f)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(f->qp); i++)
+		if (f->qp[i])
+			check_rc(ibv_destroy_qp(f->qp[i]), 0);
+	check_rc(ibv_destroy_srq(f->srq), 0);
+	end_free(f->e);
+}
+
+/* More than the pipe holds: none is lost, and they come in order. */
+static void async_flood(void)
+{
+	struct ibv_async_event event;
+	struct flood f;
+	unsigned int i, n = 8 * (600 / test_slow());
+
+	flood_open(&f);
+	flood_raise(&f, n / 8);
+	for (i = 0; i < n; i++) {
+		check_msg(!ibv_get_async_event(f.e->ctx, &event),
+			  "%u of %u events: %m", i, n);
+		check_eq(event.event_type, IBV_EVENT_QP_LAST_WQE_REACHED);
+		check(event.element.qp == f.qp[i % 8]);
+		ibv_ack_async_event(&event);
+	}
+	check_eq(ibv_get_async_event(f.e->ctx, &event), -1);
+	check_eq(errno, EAGAIN);
+	flood_close(&f);
+}
+
+/* A queue pair goes: so do its events, wherever they are, and no other's. */
+static void async_flood_destroyed(void)
+{
+	struct ibv_async_event event;
+	struct flood f;
+	unsigned int i, n = 8 * (600 / test_slow()), got = 0;
+
+	flood_open(&f);
+	flood_raise(&f, n / 8);
+	for (i = 0; i < 8; i += 2) {
+		check_rc(ibv_destroy_qp(f.qp[i]), 0);
+		f.qp[i] = NULL;
+	}
+	for (; !ibv_get_async_event(f.e->ctx, &event); got++) {
+		check(event.element.qp == f.qp[1 + 2 * (got % 4)]);
+		ibv_ack_async_event(&event);
+	}
+	check_eq(got, n / 2);
+	flood_close(&f);
+}
+
+/* An application that reads the file itself, as much as there is at a time. */
+static void async_flood_read(void)
+{
+	unsigned int n = 8 * (600 / test_slow());
+	struct flood f;
+	size_t got = 0;
+	char buf[5000];
+
+	flood_open(&f);
+	if (f.e->kernel)
+		test_skip("the kernel's file gives one at a time");
+	flood_raise(&f, n / 8);
+	while (got < n * sizeof(uint64_t) * 2) {
+		ssize_t bytes;
+
+		check_msg(readable(f.e->ctx->async_fd, 5000 * test_slow()),
+			  "%zu of %u events", got / 16, n);
+		bytes = read(f.e->ctx->async_fd, buf, sizeof(buf));
+		check(bytes > 0);
+		got += bytes;
+	}
+	check(!readable(f.e->ctx->async_fd, 5));
+	/* They were read, but not by what counts: acknowledge them all. */
+	for (n = 0; n < 8; n++)
+		f.qp[n]->events_completed += got / 16 / 8;
+	flood_close(&f);
+}
+
+/* Many events of two queues in one channel; one queue goes. */
+static void full_channel_destroyed(void)
+{
+	struct ibv_qp_init_attr init = {
+		.cap = { .max_recv_wr = 1, .max_recv_sge = 1 },
+		.qp_type = IBV_QPT_RC,
+	};
+	struct ibv_qp_attr reset = { .qp_state = IBV_QPS_RESET };
+	unsigned int i, n = 2 * (1000 / test_slow()), got = 0;
+	struct opts o = base;
+	struct ibv_cq *cq[2], *ev;
+	struct end *a, e;
+	void *data;
+
+	o.waiting = WAIT_EVENT;
+	a = end_new(&o, false, NULL);
+	e = *a;
+	small_pipe(a->channel->fd);
+	nonblocking(a->channel->fd);
+	for (i = 0; i < 2; i++) {
+		cq[i] = ibv_create_cq(a->ctx, 4, NULL, a->channel, 0);
+		check_msg(cq[i], "%m");
+	}
+	for (i = 0; i < n; i++) {
+		struct ibv_recv_wr *bad, wr = { .wr_id = i };
+
+		init.send_cq = init.recv_cq = cq[i & 1];
+		e.qp = ibv_create_qp(a->pd, &init);
+		check_msg(e.qp, "%m");
+		end_init(&e);
+		check_rc(ibv_req_notify_cq(cq[i & 1], 0), 0);
+		check_rc(ibv_post_recv(e.qp, &wr, &bad), 0);
+		end_state(&e, IBV_QPS_ERR);
+		check_rc(ibv_modify_qp(e.qp, &reset, IBV_QP_STATE), 0);
+		check_rc(ibv_destroy_qp(e.qp), 0);
+	}
+	check_rc(ibv_destroy_cq(cq[0]), 0);
+	for (; !ibv_get_cq_event(a->channel, &ev, &data); got++) {
+		check(ev == cq[1]);
+		ibv_ack_cq_events(ev, 1);
+	}
+	check_eq(got, n / 2);
+	check_rc(ibv_destroy_cq(cq[1]), 0);
+	end_free(a);
 }
 
 /* ---- the end of queues with events -------------------------------------- */
@@ -746,6 +924,112 @@ static void unread(void)
 	ibv_ack_cq_events(other, 1);
 	check(!readable(c.ch->fd, 5));
 	pair_close(&c.p);
+}
+
+/* One completion, and one event if @cq is armed: a receive is flushed. */
+static void complete_one(struct end *a, struct ibv_cq *cq)
+{
+	struct ibv_qp_init_attr init = {
+		.send_cq = cq, .recv_cq = cq,
+		.cap = { .max_recv_wr = 1, .max_recv_sge = 1 },
+		.qp_type = IBV_QPT_RC,
+	};
+	struct ibv_recv_wr *bad, wr = { .wr_id = 1 };
+	struct end e = *a;
+
+	e.qp = ibv_create_qp(a->pd, &init);
+	check_msg(e.qp, "%m");
+	end_init(&e);
+	check_rc(ibv_post_recv(e.qp, &wr, &bad), 0);
+	end_state(&e, IBV_QPS_ERR);
+	check_rc(ibv_destroy_qp(e.qp), 0);
+}
+
+struct kept {
+	struct end *a;
+	struct ibv_cq *cq;
+	bool stop;
+	unsigned int got;
+	pthread_t thread;
+};
+
+/* Fetches all that comes; only the queue that stays may be among it twice. */
+static void *fetch_all(void *arg)
+{
+	struct kept *k = arg;
+	struct ibv_cq *cq;
+	void *data;
+
+	for (;;) {
+		bool stop = __atomic_load_n(&k->stop, __ATOMIC_ACQUIRE);
+
+		while (!ibv_get_cq_event(k->a->channel, &cq, &data)) {
+			ibv_ack_cq_events(cq, 1);
+			if (cq == k->cq)
+				__atomic_fetch_add(&k->got, 1, __ATOMIC_RELAXED);
+		}
+		if (stop)
+			return NULL;
+		readable(k->a->channel->fd, 1);
+	}
+}
+
+static void destroy_race_one(bool with_reader)
+{
+	enum { QUEUES_OF_RACE = 12 };
+	struct destroyer d[QUEUES_OF_RACE] = {};
+	pthread_t thread[QUEUES_OF_RACE];
+	unsigned int round, i, raised = 0;
+	struct opts o = base;
+	struct kept k = {};
+
+	test_context("with reader: %d", with_reader);
+	o.waiting = WAIT_EVENT;
+	k.a = end_new(&o, false, NULL);
+	nonblocking(k.a->channel->fd);
+	k.cq = ibv_create_cq(k.a->ctx, 1000, NULL, k.a->channel, 0);
+	check_msg(k.cq, "%m");
+	if (with_reader)
+		check_eq(pthread_create(&k.thread, NULL, fetch_all, &k), 0);
+	for (round = 0; round < 60 / test_slow() + 1; round++) {
+		for (i = 0; i < QUEUES_OF_RACE; i++) {
+			d[i].cq = ibv_create_cq(k.a->ctx, 8, NULL, k.a->channel, 0);
+			check_msg(d[i].cq, "%m");
+			check_rc(ibv_req_notify_cq(d[i].cq, 0), 0);
+			complete_one(k.a, d[i].cq);
+		}
+		for (i = 0; i < QUEUES_OF_RACE; i++)
+			check_eq(pthread_create(&thread[i], NULL, destroy_cq, &d[i]),
+				 0);
+		for (i = 0; i < 5; i++, raised++) {
+			struct ibv_wc wc;
+
+			check_rc(ibv_req_notify_cq(k.cq, 0), 0);
+			complete_one(k.a, k.cq);
+			while (ibv_poll_cq(k.cq, 1, &wc))
+				;
+		}
+		for (i = 0; i < QUEUES_OF_RACE; i++)
+			pthread_join(thread[i], NULL);
+	}
+	__atomic_store_n(&k.stop, true, __ATOMIC_RELEASE);
+	if (with_reader)
+		pthread_join(k.thread, NULL);
+	else
+		fetch_all(&k);
+	check_eq(k.got, raised);
+	check_rc(ibv_destroy_cq(k.cq), 0);
+	end_free(k.a);
+}
+
+/*
+ * Queues of one channel are destroyed by several threads: each finds its own
+ * events, whoever else looks for theirs, and takes away no other's.
+ */
+static void destroy_race(void)
+{
+	destroy_race_one(false);
+	destroy_race_one(true);
 }
 
 static void *destroy_qp(void *arg)
@@ -1051,8 +1335,13 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(wakeup_race, 60),
 	CASE(many_cqs),
 	CASE(full_channel),
+	CASE(full_channel_destroyed),
+	CASE(async_flood),
+	CASE(async_flood_destroyed),
+	CASE(async_flood_read),
 	CASE(unacknowledged),
 	CASE(unread),
+	CASE_LIMIT(destroy_race, 60),
 	CASE(unacknowledged_qp),
 	CASE(blocking_async),
 	CASE(poll_many),

@@ -21,8 +21,8 @@
  *	ub_srq.qp_lock		the SRQ's list of QPs
  *	ub_qp.turn		one QP's engine and socket
  *	tcpzc_cq.lock		consumer side of the ring; arming, resizing
- *	ub_srq.lock, ub_cq.push_lock, ub_context.event_lock, .mr_lock,
- *	.farewell_lock
+ *	ub_srq.lock, ub_cq.push_lock, ub_context.mr_lock, .farewell_lock
+ *	ub_events.lock
  * A turn is taken under the outer ones only to wait for it, never to run the
  * engine for long.
  */
@@ -109,6 +109,26 @@ struct ub_parked {
 	struct tz_hello hello;
 };
 
+/* A pipe of events that the application reads, and those that wait. */
+struct ub_events {
+	pthread_mutex_t lock;
+	int wfd;			/* non-blocking */
+	int rfd;			/* for purging, non-blocking; -1 */
+	u32 size;			/* of a record, in bytes */
+	u32 pipe_bytes;			/* as much is always free in @buf */
+	u8 *buf;
+	size_t start, waiting, room;	/* bytes */
+	bool watched;			/* the progress thread waits for room */
+};
+
+/* What the queues of a completion channel share. */
+struct ub_channel {
+	struct list_node node;		/* ub_context.channels */
+	struct ibv_comp_channel *ibch;
+	u32 users;			/* queues */
+	struct ub_events ev;
+};
+
 struct ub_cq {
 	struct tcpzc_cq base;		/* first */
 	struct list_node node;		/* ub_context.cqs */
@@ -118,11 +138,9 @@ struct ub_cq {
 	atomic_uint armed;		/* UB_ARM_* */
 	bool overrun;
 	u32 async_reported;
-	int channel_wfd;		/* non-blocking; -1 */
-	int channel_rfd;		/* for purging; -1 */
-	u32 events_reported;
-	u32 events_unread;		/* not fetched yet */
-	bool event_owed;		/* the channel was full */
+	struct ub_channel *channel;	/* or NULL */
+	u32 events_reported;		/* channel->ev.lock */
+	atomic_uint events_unread;	/* not fetched yet */
 
 	pthread_mutex_t drive_lock;
 	struct list_head qps;		/* struct ub_cqlink */
@@ -263,7 +281,7 @@ struct ub_context {
 	union ibv_gid gids[TCPZC_GID_TABLE_LEN];
 
 	pthread_mutex_t lock;
-	struct list_head qps, cqs, srqs, listeners, pendings, polled;
+	struct list_head qps, cqs, srqs, listeners, pendings, polled, channels;
 	u32 num_pending, num_qps;
 	struct ub_qp *grave;		/* destroyed QPs, by dirty_next */
 	u32 num_grave;
@@ -280,8 +298,8 @@ struct ub_context {
 	u32 *mr_free;			/* stack of free indices */
 	u32 mr_num_free, mr_top;
 
-	pthread_mutex_t event_lock;
-	int async_wfd, async_rfd;	/* rfd: for purging */
+	struct ub_events async;
+	struct ub_fd events_ufd;	/* of all pipes of events */
 
 	pthread_t thread;
 	bool thread_runs;
@@ -371,19 +389,23 @@ u64 ub_mr_atomic(struct tz_mr *mr, u64 off, enum tz_atomic_kind kind,
 /* ---- ub_event.c --------------------------------------------------------- */
 
 int ub_event_open_async(struct ub_context *ctx);
+int ub_event_watch_async(struct ub_context *ctx);
 void ub_event_close_async(struct ub_context *ctx);
 /* Report an asynchronous event of @element; @reported counts it. */
 void ub_event_async(struct ub_context *ctx, void *element, u32 *reported,
 		    enum ibv_event_type type);
 /* The object goes: forget its events that were not read yet. */
 void ub_event_purge_async(struct ub_context *ctx, void *element, u32 *reported);
-int ub_event_open_channel(struct ub_cq *cq, int fd);
-void ub_event_close_channel(struct ub_cq *cq);
+/* The application has fetched one: there may be room for those that wait. */
+void ub_event_async_fetched(struct tcpzc_context *ctx,
+			    struct ibv_async_event *event);
+int ub_event_get_channel(struct ub_context *ctx, struct ub_cq *cq,
+			 struct ibv_comp_channel *channel);
+void ub_event_put_channel(struct ub_context *ctx, struct ub_cq *cq);
 /* cq->push_lock is held. */
 void ub_event_comp(struct ub_cq *cq);
 void ub_event_purge_comp(struct ub_cq *cq);
-/* The application has fetched an event of it. */
-void ub_event_fetched(struct tcpzc_cq *cq);
+void ub_event_comp_fetched(struct tcpzc_cq *cq);
 /* Wait until @completed, which the library counts under @lock, is @reported. */
 void ub_event_wait_acked(pthread_mutex_t *lock, pthread_cond_t *cond,
 			 const uint32_t *completed, u32 reported);

@@ -60,10 +60,8 @@ struct tcpzc_cq *ub_create_cq(struct tcpzc_context *base, uint32_t depth,
 	err = ub_cq_alloc_ring(&cq->base.ring, depth);
 	if (err)
 		goto err_free;
-	cq->channel_wfd = -1;
-	cq->channel_rfd = -1;
 	if (channel) {
-		err = ub_event_open_channel(cq, channel->fd);
+		err = ub_event_get_channel(ctx, cq, channel);
 		if (err)
 			goto err_ring;
 	}
@@ -144,8 +142,6 @@ void ub_cq_push(struct ub_cq *cq, const struct tcpzc_cqe *cqe)
 		memcpy(ring->slots + (size_t)(cq->prod & (ring->depth - 1)) *
 				     sizeof(*cqe), cqe, sizeof(*cqe));
 		tz_store_release(&ring->hdr->prod, ++cq->prod);
-		if (cq->event_owed)
-			ub_event_comp(cq);
 		if (cq->armed == UB_ARM_ANY ||
 		    (cq->armed == UB_ARM_SOLICITED && ub_cqe_solicited(cqe))) {
 			cq->armed = UB_ARM_NONE;
@@ -303,7 +299,7 @@ static void ub_cq_arm(struct ub_cq *cq, bool solicited_only)
 {
 	if (ub_cq_unseen(cq, solicited_only)) {
 		cq->armed = UB_ARM_NONE;
-		if (!cq->events_unread)
+		if (!atomic_load(&cq->events_unread))
 			ub_event_comp(cq);
 	} else if (!solicited_only) {
 		cq->armed = UB_ARM_ANY;
@@ -436,7 +432,7 @@ int ub_destroy_cq(struct tcpzc_cq *base)
 				    &ibcq->async_events_completed,
 				    cq->async_reported);
 	}
-	ub_event_close_channel(cq);
+	ub_event_put_channel(ctx, cq);
 	pthread_mutex_destroy(&cq->push_lock);
 	pthread_mutex_destroy(&cq->drive_lock);
 	free(base->ring.hdr);

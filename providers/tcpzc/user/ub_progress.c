@@ -238,6 +238,8 @@ int ub_progress_start(struct ub_context *ctx)
 	}
 	ctx->wake_ufd.ready = ub_progress_woken;
 	err = ub_watch_fd(ctx, ctx->wake_fd, &ctx->wake_ufd, EPOLLIN);
+	if (!err)
+		err = ub_event_watch_async(ctx);
 	if (err)
 		goto err_wake;
 	/* The application's signals are for the application's threads. */
