@@ -13,6 +13,7 @@
  *   tz_shake.c	hand-shake
  *   tz_key.c	memory keys
  *   tz_ud.c	datagrams
+ *   tz_check.c	what must hold between two calls
  */
 #ifndef TZ_ENGINE_H
 #define TZ_ENGINE_H
@@ -108,6 +109,8 @@ enum tz_verdict tz_req_read_resp(struct tz_qp *qp, u64 now);
 void tz_req_read_resp_end(struct tz_qp *qp, u64 now);
 void tz_req_atomic_resp(struct tz_qp *qp, u64 now);
 void tz_req_note_drained(struct tz_qp *qp);
+/* Begin nothing more, and go on with nothing; flush what is posted, too. */
+void tz_req_stop(struct tz_qp *qp);
 /* Complete everything posted: the oldest with @status, the others flushed. */
 void tz_req_flush(struct tz_qp *qp, u8 status);
 /* UC: complete everything posted as if it had been sent. */

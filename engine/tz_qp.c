@@ -182,6 +182,7 @@ void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 		tz_qp_drop_responses(qp);
 	}
 	tz_qp_ack_now(qp);
+	tz_req_stop(qp);
 	tz_rsp_stop(qp);
 	if (qp->conn != TZ_CONN_UP)
 		tz_qp_drained(qp);

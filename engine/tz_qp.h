@@ -543,6 +543,9 @@ bool tz_qp_tx_pending(const struct tz_qp *qp);
  */
 bool tz_qp_tx_due(const struct tz_qp *qp, u64 now, u32 posted);
 
+/* What should hold of @qp between two calls and does not; NULL: all does. */
+const char *tz_qp_check(const struct tz_qp *qp);
+
 /*
  * Do the two programs answer each other's messages, one at a time? A guess, from
  * what acknowledgements could ride on.

@@ -174,6 +174,14 @@ bool tz_req_ack(struct tz_qp *qp, u32 ack_msn, u64 now)
 	return true;
 }
 
+void tz_req_stop(struct tz_qp *qp)
+{
+	tz_sgl_reset(qp, &qp->req.src);
+	tz_sgl_reset(qp, &qp->req.dst);
+	qp->req.cur = false;
+	qp->req.rnr_until = 0;
+}
+
 /* Complete all that is posted: the oldest with @first, the others with @rest. */
 static void tz_req_end_all(struct tz_qp *qp, u8 first, u8 rest)
 {
@@ -183,10 +191,7 @@ static void tz_req_end_all(struct tz_qp *qp, u8 first, u8 rest)
 	/* Garbage: what was posted before it ends, nothing else. */
 	tz_ring_look(&req->sq, req->cons, &req->posted);
 	end = qp->state == TZ_SQD ? req->next : req->posted;
-	tz_sgl_reset(qp, &req->src);
-	tz_sgl_reset(qp, &req->dst);
-	req->cur = false;
-	req->rnr_until = 0;
+	tz_req_stop(qp);
 	req->rd_out = 0;
 	while (req->cons != end) {
 		struct tz_swqe *w = tz_req_swqe(req, req->cons);
@@ -393,6 +398,7 @@ static bool tz_req_start(struct tz_qp *qp, u64 now)
 	if (sw->status) {
 		sw->len = 0;
 		req->stopped = true;
+		tz_sgl_reset(qp, &req->src);
 		tz_req_retire(qp);
 		return false;
 	}

@@ -201,8 +201,11 @@ static bool tz_ud_aim(struct tz_qp *qp, const struct tz_ud_hdr *h)
 		tz_qp_fail(qp, 0, false);
 		return false;
 	}
+	if (TZ_GRH_BYTES + tz_le32_to_cpu(h->len) <= room)
+		return true;
 	/* Too long: dropped; the receive is the next one's (IB 9.8.3.1). */
-	return TZ_GRH_BYTES + tz_le32_to_cpu(h->len) <= room;
+	tz_sgl_reset(qp, &rsp->dst);
+	return false;
 }
 
 void tz_ud_rx(struct tz_qp *qp, const void *dgram, const struct tz_ud_path *path)

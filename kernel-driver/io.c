@@ -464,6 +464,11 @@ static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 /* qp->lock is held: what follows from a visit to the engine. */
 static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
 {
+	if (IS_ENABLED(CONFIG_KASAN)) {
+		const char *why = tz_qp_check(&qp->eng);
+
+		WARN_ONCE(why, "%s\n", why);
+	}
 	if (!tz_qp_is_ud(&qp->eng))
 		tcpzc_settle_conn(qp, now);
 	else if (tz_ud_tx_pending(&qp->eng))

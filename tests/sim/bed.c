@@ -31,6 +31,13 @@ static void *bed_alloc(size_t bytes)
 	return p;
 }
 
+void bed_check_qp(const struct tz_qp *qp)
+{
+	const char *why = tz_qp_check(qp);
+
+	BED_CHECK(!why, "QP %06x in state %u: %s", qp->init.qpn, qp->state, why);
+}
+
 /* ---- regions ------------------------------------------------------------ */
 
 void bed_init(struct bed *bed, u64 secret)

@@ -17,6 +17,7 @@
 #include "tz_key.h"
 #include "tz_qp.h"
 #include "tz_shake.h"
+#include "tz_ud.h"
 
 #define BED_MAX_MR	64
 #define BED_MAX_LOG	4096
@@ -182,5 +183,45 @@ void bed_to_rts(struct bed_qp *q, u32 dest_qpn, u32 sq_psn, u32 rq_psn,
 		const struct bed_link *l, u64 now);
 void bed_connect(struct bed_qp *a, struct bed_qp *b, const struct bed_link *l,
 		 u64 now);
+
+/* ---- after every call --------------------------------------------------- */
+
+/* What must hold between two calls of the engine holds. */
+void bed_check_qp(const struct tz_qp *qp);
+
+#define BED_THEN_CHECK(qp, call)					\
+	({								\
+		__typeof__(call) ret_ = (call);				\
+									\
+		bed_check_qp(qp);					\
+		ret_;							\
+	})
+
+#define BED_CALL(qp, call)						\
+	do {								\
+		call;							\
+		bed_check_qp(qp);					\
+	} while (0)
+
+#define tz_qp_init(qp, i)	BED_CALL(qp, (tz_qp_init)(qp, i))
+#define tz_qp_modify(qp, a, mask, now) \
+	BED_CALL(qp, (tz_qp_modify)(qp, a, mask, now))
+#define tz_qp_connected(qp, max, now) \
+	BED_CALL(qp, (tz_qp_connected)(qp, max, now))
+#define tz_qp_disconnected(qp, now) \
+	BED_CALL(qp, (tz_qp_disconnected)(qp, now))
+#define tz_qp_kick(qp, now)	BED_CALL(qp, (tz_qp_kick)(qp, now))
+#define tz_qp_timer(qp, now)	BED_CALL(qp, (tz_qp_timer)(qp, now))
+#define tz_qp_ack_now(qp)	BED_CALL(qp, (tz_qp_ack_now)(qp))
+#define tz_qp_rx_done(qp, bytes, now) \
+	BED_CALL(qp, (tz_qp_rx_done)(qp, bytes, now))
+#define tz_qp_tx_fill(qp, now)	BED_CALL(qp, (tz_qp_tx_fill)(qp, now))
+#define tz_qp_tx_done(qp, bytes, now) \
+	BED_CALL(qp, (tz_qp_tx_done)(qp, bytes, now))
+#define tz_ud_tx_next(qp, out)	BED_THEN_CHECK(qp, (tz_ud_tx_next)(qp, out))
+#define tz_ud_tx_done(qp, out, sent) \
+	BED_CALL(qp, (tz_ud_tx_done)(qp, out, sent))
+#define tz_ud_rx(qp, dgram, path) \
+	BED_CALL(qp, (tz_ud_rx)(qp, dgram, path))
 
 #endif /* SIM_BED_H */
