@@ -135,6 +135,8 @@ enum tz_verdict tz_rsp_request(struct tz_qp *qp, u64 now);
 void tz_rsp_request_end(struct tz_qp *qp, u64 now);
 /* The memory of the current message is gone. */
 void tz_rsp_dst_died(struct tz_qp *qp);
+/* Nothing more is answered. */
+void tz_rsp_drop_responses(struct tz_qp *qp);
 /* Make one PDU of a waiting response; an ACK if one is due and nothing else. */
 bool tz_rsp_fill(struct tz_qp *qp);
 void tz_rsp_fill_ack(struct tz_qp *qp, u64 now);

@@ -135,13 +135,6 @@ void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
 
 /* ---- errors ------------------------------------------------------------- */
 
-static void tz_qp_drop_responses(struct tz_qp *qp)
-{
-	qp->rsp.resp_head = qp->rsp.resp_tail;
-	qp->rsp.resp_off = 0;
-	qp->rsp.rd_pending = 0;
-}
-
 /*
  * Complete all work requests: the one that failed comes first, whichever queues
  * and CQs the application looks at, so that it learns the reason and not just
@@ -179,7 +172,7 @@ void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
 	qp->drain_until = 0;
 	if (!say_why) {
 		tz_tx_cut(qp);
-		tz_qp_drop_responses(qp);
+		tz_rsp_drop_responses(qp);
 	}
 	tz_qp_ack_now(qp);
 	tz_req_stop(qp);
@@ -193,7 +186,7 @@ void tz_qp_drained(struct tz_qp *qp)
 	if (!qp->draining)
 		return;
 	qp->draining = false;
-	tz_qp_drop_responses(qp);
+	tz_rsp_drop_responses(qp);
 	qp->rsp.ack_due = 0;
 	tz_tx_reset(qp);
 	tz_qp_flush_last(qp, qp->fail_status);
@@ -228,7 +221,7 @@ void tz_qp_wrong_number(struct tz_qp *qp)
 	qp->stranger = true;
 	qp->rx.state = TZ_RX_DEAD;
 	qp->rsp.ack_due = 0;
-	tz_qp_drop_responses(qp);
+	tz_rsp_drop_responses(qp);
 	tz_tx_reset(qp);
 }
 
@@ -264,7 +257,7 @@ void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 	qp->conn = TZ_CONN_CLOSED;
 	qp->closing = true;
 	qp->rx.state = TZ_RX_DEAD;
-	tz_qp_drop_responses(qp);
+	tz_rsp_drop_responses(qp);
 	qp->rsp.stall_until = 0;
 	qp->rsp.ack_due = 0;
 	tz_tx_reset(qp);

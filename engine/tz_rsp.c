@@ -106,9 +106,7 @@ void tz_rsp_unsay(struct tz_qp *qp)
 
 	tz_assert(!rsp->in_msg && !rsp->have_rwqe);
 	tz_sgl_reset(qp, &rsp->dst);
-	rsp->resp_head = rsp->resp_tail;
-	rsp->resp_off = 0;
-	rsp->rd_pending = 0;
+	tz_rsp_drop_responses(qp);
 	rsp->acked_msn = rsp->expect_msn;
 	rsp->dropping = false;
 	rsp->ack_due = 0;
@@ -569,6 +567,13 @@ static void tz_rsp_put_atomic(struct tz_qp *qp, const struct tz_resp *resp)
 	tz_tx_mark_answer(qp);
 }
 
+void tz_rsp_drop_responses(struct tz_qp *qp)
+{
+	qp->rsp.resp_head = qp->rsp.resp_tail;
+	qp->rsp.resp_off = 0;
+	qp->rsp.rd_pending = 0;
+}
+
 /* The memory of a READ went away before all of it was answered. */
 static void tz_rsp_read_died(struct tz_qp *qp, struct tz_resp *resp)
 {
@@ -577,6 +582,7 @@ static void tz_rsp_read_died(struct tz_qp *qp, struct tz_resp *resp)
 	resp->kind = TZ_RESP_NAK;
 	resp->code = TZ_NAK_REM_ACCESS;
 	rsp->resp_tail = rsp->resp_head + 1;
+	rsp->resp_off = 0;
 	rsp->rd_pending = 0;
 	rsp->nak_queued = true;
 	qp->stats.tx_naks++;

@@ -240,7 +240,7 @@ static bool tz_tx_alive(struct tz_qp *qp)
 	}
 	/* Nothing may follow what was cut short: the peer would place it. */
 	qp->rsp.ack_due = 0;
-	qp->rsp.resp_head = qp->rsp.resp_tail;
+	tz_rsp_drop_responses(qp);
 	tz_tx_reset(qp);
 	return false;
 }

@@ -85,6 +85,7 @@ void fuzz_open(struct fuzz *f, const struct fuzz_head *h)
 	static const u32 pdu[4] = { 65536, 4096, 100, 1000 };
 	static const u32 copy[4] = { 0, 100, 4096, 65536 };
 	struct bed_qp_opts o = {
+		.type = h->flags & FUZZ_F_UC ? TZ_QPT_UC : TZ_QPT_RC,
 		.qpn = FUZZ_QPN,
 		.pdn = FUZZ_PD,
 		.max_inline = 128,
@@ -270,7 +271,7 @@ void fuzz_rx_start(struct fuzz *f)
 	tz_qp_connected(&f->q.qp, f->q.qp.init.max_pdu, f->now);
 	for (i = 0; i < 4; i++)
 		fuzz_post_recv(f, i * 3000);
-	if (!(f->flags & (FUZZ_F_QUIET | FUZZ_F_RTR)))
+	if (!(f->flags & (FUZZ_F_QUIET | FUZZ_F_RTR | FUZZ_F_UC)))
 		fuzz_ask(f);
 	tz_qp_kick(&f->q.qp, f->now);
 }

@@ -11,6 +11,7 @@
 struct ring {
 	struct fuzz f;
 	struct fuzz_peer peer;
+	u32 cqes;		/* in the current call */
 };
 
 static u32 peer_recvs;
@@ -25,10 +26,37 @@ static void peer_cqe(struct bed_qp *q, const struct tcpzc_cqe *cqe, bool recv)
 
 static const struct bed_hooks peer_hooks = { .cqe = peer_cqe };
 
+/* Another thread of the application: full again, one back, anywhere. */
+static void chase(struct ring *r)
+{
+	struct fuzz *f = &r->f;
+	struct tz_ring *ring = &f->q.qp.init.sq;
+
+	if (rng_chance(&f->rng, 1, 2))
+		ring = f->q.srq ? &f->srq.rq.ring : &f->q.qp.init.rq;
+	switch (rng_below(&f->rng, 4)) {
+	case 0:
+		ring->hdr->prod--;
+		break;
+	case 1:
+		ring->hdr->prod += rng_below(&f->rng, 2 * ring->depth);
+		break;
+	default:
+		ring->hdr->prod = ring->hdr->cons + ring->depth;
+		break;
+	}
+}
+
 /* Completions say what the application wrote; only their number is bounded. */
 static void victim_cqe(struct bed_qp *q, const struct tcpzc_cqe *cqe, bool recv)
 {
+	struct ring *r = (struct ring *)((u8 *)q - offsetof(struct ring, f.q));
+
 	BED_CHECK(cqe->qp_num == FUZZ_QPN, "qp_num %x", cqe->qp_num);
+	r->cqes++;
+	BED_CHECK(r->cqes <= 4 * 64, "%u completions in one call", r->cqes);
+	if (r->f.flags & FUZZ_F_CHASE)
+		chase(r);
 }
 
 static const struct bed_hooks *victim_hooks(const struct bed_hooks *from)
@@ -71,6 +99,7 @@ static void ring_close(struct ring *r)
 	u32 i;
 
 	fuzz_peer_close(&r->peer, f->now);
+	r->cqes = 0;
 	attr.state = TZ_ERR;
 	tz_qp_modify(&f->q.qp, &attr, TZ_QP_STATE, f->now);
 	attr.state = TZ_RESET;
@@ -97,8 +126,10 @@ static size_t scribble(struct ring *r, const u8 *data, size_t size)
 	if (len > size - 2)
 		len = size - 2;
 	memcpy(slot, data + 2, len < ring->stride ? len : ring->stride);
-	if (move < 0x70)
+	if (move < 0x60)
 		ring->hdr->prod += move & 3;
+	else if (move < 0x70)
+		ring->hdr->prod -= (move & 15) + 1;
 	else
 		ring->hdr->prod += 1u << 2 * (move & 15);
 	return 2 + len;
@@ -110,8 +141,10 @@ static void progress(struct ring *r)
 	static u8 buf[4096];
 	u32 i, n;
 
+	r->cqes = 0;
 	tz_qp_kick(&f->q.qp, f->now);
 	for (i = 0; i < 64; i++) {
+		r->cqes = 0;
 		n = bed_tx(&f->q, buf, sizeof(buf), f->now);
 		bed_rx(&r->peer.q, buf, n, f->now);
 		if (!n)
@@ -122,6 +155,7 @@ static void progress(struct ring *r)
 		if (!n)
 			break;
 	}
+	r->cqes = 0;
 	f->now += rng_below(&f->rng, 40000);
 	tz_qp_timer(&f->q.qp, f->now);
 	tz_qp_timer(&r->peer.q.qp, f->now);
@@ -136,6 +170,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (size < sizeof(head) || size > 1 << 16)
 		return 0;
 	memcpy(&head, data, sizeof(head));
+	head.flags &= ~FUZZ_F_UC;	/* the peer is RC */
 	ring_open(&r, &head);
 	while (at + 2 <= size) {
 		at += scribble(&r, data + at, size - at);

@@ -55,5 +55,7 @@ struct fuzz_head {
 #define FUZZ_F_WHOLE	(1u << 2)	/* the stream is not cut */
 #define FUZZ_F_CALM	(1u << 3)	/* no misfortunes in between */
 #define FUZZ_F_RTR	(1u << 4)	/* the victim stays in RTR */
+#define FUZZ_F_CHASE	(1u << 5)	/* ring: an index moves during the calls, too */
+#define FUZZ_F_UC	(1u << 6)	/* unreliable connection */
 
 #endif /* FUZZ_VICTIM_H */

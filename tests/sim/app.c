@@ -632,7 +632,9 @@ static u8 app_opcode(struct sim_qp *q)
 		TCPZC_WQE_ATOMIC_FETCH_AND_ADD
 	};
 
-	return ops[rng_below(&q->sim->rng, TZ_ARRAY_SIZE(ops))];
+	/* UC has neither READs nor atomics */
+	return ops[rng_below(&q->sim->rng, tz_qp_is_uc(&q->b.qp) ?
+			     6 : TZ_ARRAY_SIZE(ops))];
 }
 
 /* Local memory of a message; false if there is none free for an answer. */

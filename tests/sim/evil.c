@@ -48,13 +48,47 @@ void evil_scribble(struct sim_qp *q)
 	TRACE(q, "scribbles on its rings");
 	while (n--) {
 		evil_ring(r, &q->b.qp.init.sq);
-		evil_ring(r, &q->b.qp.init.rq);
+		evil_ring(r, q->b.srq ? &q->b.srq->rq.ring : &q->b.qp.init.rq);
 	}
 	/* The program does not know what it posted any more. */
 	if (q->b.sq_hdr->prod - q->b.sq_hdr->cons > q->b.qp.init.sq.depth &&
 	    rng_chance(r, 1, 2))
 		q->b.sq_hdr->cons = q->b.sq_hdr->prod;
 	q->dirty = true;
+}
+
+/* Seen from a call, its index stands anywhere, and follows what is consumed. */
+static void evil_index(struct rng *r, struct tcpzc_ring_hdr *hdr, u32 depth)
+{
+	if (!depth)
+		return;
+	switch (rng_below(r, 4)) {
+	case 0:
+	case 1:
+		hdr->prod = hdr->cons + depth;
+		break;
+	case 2:
+		hdr->prod--;
+		break;
+	default:
+		hdr->prod += rng_below(r, 2 * depth);
+		break;
+	}
+}
+
+void evil_meanwhile(struct sim_qp *q)
+{
+	struct rng *r = &q->sim->rng;
+	struct bed_qp *b = &q->b;
+
+	if (!q->hostile_ring || !rng_chance(r, 1, 3))
+		return;
+	if (rng_chance(r, 1, 2))
+		evil_index(r, b->sq_hdr, b->qp.init.sq.depth);
+	else if (b->srq)
+		evil_index(r, b->srq->hdr, b->srq->rq.ring.depth);
+	else
+		evil_index(r, b->rq_hdr, b->qp.init.rq.depth);
 }
 
 /* ---- PDUs --------------------------------------------------------------- */

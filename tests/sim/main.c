@@ -8,7 +8,8 @@
 #include "sim.h"
 
 static const char *const sim_kinds[SIM_KINDS] = {
-	"clean", "rnr", "fault", "chaos", "dereg", "stall", "ring", "attack"
+	"clean", "rnr", "fault", "chaos", "dereg", "stall", "ring", "attack",
+	"uc"
 };
 
 static void on_fail(void)

@@ -242,6 +242,59 @@ static void oracle_loose(struct sim_qp *q, const struct bed_mr *mr, u32 at)
 		BED_CHECK(local || remote, "%s: write to region %u", q->name, mr->id);
 }
 
+/*
+ * UC: messages are lost without a word, and in the middle. But what is placed in
+ * a window is part of a WRITE to that place.
+ */
+static void oracle_uc_write(struct sim_qp *q, const struct bed_mr *mr, u32 at,
+			    const void *src, u32 len)
+{
+	struct sim_qp *p = q->peer;
+	u32 i;
+
+	for (i = 0; i < p->num_msg; i++) {
+		const struct sim_msg *m = p->msg[i];
+
+		if ((m->opcode == TCPZC_WQE_RDMA_WRITE ||
+		     m->opcode == TCPZC_WQE_RDMA_WRITE_WITH_IMM) &&
+		    m->rmr == mr->id && at >= m->roff &&
+		    at + len <= m->roff + m->len &&
+		    !memcmp(m->data + (at - m->roff), src, len))
+			return;
+	}
+	BED_CHECK(0, "%s: %u bytes written at %u by nobody", q->name, len, at);
+}
+
+/* UC: a receive holds all of a message that was sent after those before it. */
+static void oracle_uc_recv(struct sim_qp *q, const struct tcpzc_cqe *cqe,
+			   struct sim_recv *r)
+{
+	bool send = cqe->opcode == TCPZC_WC_RECV;
+	struct sim_qp *p = q->peer;
+	u32 i;
+
+	for (i = p->exec; i < p->num_msg; i++) {
+		const struct sim_msg *m = p->msg[i];
+		u32 pos = 0, k, n;
+
+		if (!oracle_needs_recv(m) || oracle_is_send(m) != send ||
+		    m->len != cqe->byte_len ||
+		    ((cqe->flags & TCPZC_CQE_F_WITH_IMM) && cqe->imm_data != m->imm))
+			continue;
+		for (k = 0; send && k < r->num_seg && pos < m->len; k++, pos += n) {
+			n = tz_min(r->seg[k].len, m->len - pos);
+			if (memcmp(q->host->mem + r->seg[k].off, m->data + pos, n))
+				break;
+		}
+		if (send && pos < m->len)
+			continue;
+		p->exec = i + 1;
+		return;
+	}
+	BED_CHECK(0, "%s: receive %llu: nothing was sent like it", q->name,
+		  LL(r->wr_id));
+}
+
 static void hook_write(struct bed_mr *mr, u64 off, const void *src, u32 len)
 {
 	struct sim_qp *q = sim_now->cur;
@@ -250,7 +303,11 @@ static void hook_write(struct bed_mr *mr, u64 off, const void *src, u32 len)
 	BED_CHECK(q, "write outside of any call");
 	at = oracle_offset(q, mr, off);
 	sim_moved(q->sim);
+	evil_meanwhile(q);
 	BED_CHECK(!q->was_err, "%s: write in ERR", q->name);
+	if (q->sim->cfg.kind == SIM_UC &&
+	    sim_area_of(q->sim, at, &slot) == SIM_WIN)
+		oracle_uc_write(q, mr, at, src, len);
 	if (q->loose || !q->peer) {
 		oracle_loose(q, mr, at);
 		return;
@@ -300,6 +357,8 @@ static void hook_atomic(struct bed_mr *mr, u64 off, enum tz_atomic_kind kind,
 
 static void hook_read(struct bed_mr *mr, u64 off, u32 len)
 {
+	if (sim_now->cur)
+		evil_meanwhile(sim_now->cur);
 	BED_CHECK(mr->mr.pdn == SIM_PD, "read from another PD");
 }
 
@@ -380,6 +439,8 @@ static void oracle_recv_cqe(struct sim_qp *q, const struct tcpzc_cqe *cqe)
 		  q->name, LL(cqe->wr_id), LL(r->wr_id));
 	if (cqe->status)
 		oracle_recv_error(q, cqe, r);
+	else if (q->sim->cfg.kind == SIM_UC)
+		oracle_uc_recv(q, cqe, r);
 	else if (!q->loose && q->peer && !q->peer->loose)
 		oracle_recv_success(q, cqe, r);
 	BED_CHECK(cqe->status || (!q->why && !q->was_err),
@@ -396,6 +457,9 @@ static void hook_srq_taken(struct bed_qp *b, const struct tz_rwqe *rwqe)
 	struct sim_rq *rq = q->rq;
 	struct sim_recv *r;
 
+	evil_meanwhile(q);
+	if (q->hostile_ring)
+		return;
 	BED_CHECK(!rq->owner && rq->taken < rq->num, "SRQ is empty");
 	BED_CHECK(!q->was_err, "%s: takes a receive in ERR", q->name);
 	r = rq->recv[rq->taken++];
@@ -532,7 +596,9 @@ static void oracle_send_cqe(struct sim_qp *q, const struct tcpzc_cqe *cqe)
 			  q->name, LL(m->wr_id), m->placed, m->len, m->answered);
 		BED_CHECK(cqe->opcode == oracle_opcode(m->opcode), "opcode %u",
 			  cqe->opcode);
-		BED_CHECK(cqe->byte_len == m->len, "%u bytes of %u",
+		/* UC: one that was lost was never looked at */
+		BED_CHECK(cqe->byte_len == m->len ||
+			  (tz_qp_is_uc(&q->b.qp) && !cqe->byte_len), "%u bytes of %u",
 			  cqe->byte_len, m->len);
 	}
 	m->over = true;
@@ -552,6 +618,10 @@ static void hook_cqe(struct bed_qp *b, const struct tcpzc_cqe *cqe, bool recv)
 	q->sim->sum_cqes++;
 	q->sim->statuses[cqe->status & 31]++;
 	sim_moved(q->sim);
+	q->call_cqes++;
+	BED_CHECK(q->call_cqes <= 4 * (q->b.qp.init.sq.depth + 16),
+		  "%s: %u completions in one call", q->name, q->call_cqes);
+	evil_meanwhile(q);
 	if (q->hostile_ring)
 		return;
 	if (recv)
@@ -587,7 +657,8 @@ static void hook_event(struct bed_qp *b, enum tz_event event)
 			  "%s: event %u without reason", q->name, event);
 		break;
 	case TZ_EVENT_FATAL:
-		BED_CHECK(q->hostile_ring || !q->peer || q->peer->loose,
+		BED_CHECK(q->hostile_ring || !q->peer ||
+			  (q->peer->loose && q->sim->cfg.kind != SIM_UC),
 			  "%s: fatal error without reason", q->name);
 		q->why |= SIM_WHY_FATAL;
 		break;

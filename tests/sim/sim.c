@@ -30,7 +30,7 @@ void sim_trace(struct sim *s, struct sim_qp *q, const char *fmt, ...)
 static enum sim_kind sim_draw_kind(struct rng *r)
 {
 	static const u8 weight[SIM_KINDS] = {
-		[SIM_CLEAN]	= 30,
+		[SIM_CLEAN]	= 24,
 		[SIM_RNR]	= 16,
 		[SIM_FAULT]	= 16,
 		[SIM_CHAOS]	= 14,
@@ -38,6 +38,7 @@ static enum sim_kind sim_draw_kind(struct rng *r)
 		[SIM_STALL]	= 5,
 		[SIM_RING]	= 5,
 		[SIM_ATTACK]	= 7,
+		[SIM_UC]	= 6,
 	};
 	u32 v = rng_below(r, 100), k;
 
@@ -110,6 +111,7 @@ static void sim_draw(struct sim *s, int kind)
 		break;
 	case SIM_CHAOS:
 	case SIM_DEREG:
+	case SIM_UC:
 		c->chaos = rng_range(r, 10, 100);
 		break;
 	case SIM_STALL:
@@ -141,6 +143,7 @@ static void sim_qp_create(struct sim *s, struct sim_host *h, u32 slot)
 	struct sim_cfg *c = &s->cfg;
 	struct sim_qp *q = calloc(1, sizeof(*q));
 	struct bed_qp_opts o = {
+		.type = c->kind == SIM_UC ? TZ_QPT_UC : TZ_QPT_RC,
 		.qpn = rng_range(r, 2, 0xffffff),
 		.pdn = SIM_PD,
 		.rq_pdn = h->rq_pd == SIM_PD ? 0 : h->rq_pd,
@@ -266,6 +269,9 @@ static void sim_build(struct sim *s)
 	} else if (s->cfg.kind == SIM_ATTACK) {
 		s->qp[0]->loose = true;
 	}
+	/* What UC loses it does not tell; see oracle_uc_recv(). */
+	for (i = 0; s->cfg.kind == SIM_UC && i < s->num_qps; i++)
+		s->qp[i]->loose = true;
 }
 
 /* ---- lives -------------------------------------------------------------- */
@@ -275,8 +281,12 @@ static void sim_modify(struct sim_qp *q, enum tz_state to, u32 mask)
 	enum tz_state from = q->b.qp.state;
 
 	mask |= TZ_QP_STATE;
-	BED_CHECK(tz_state_modify_ok(TZ_QPT_RC, from, to, mask), "%s: %u to %u, mask %x",
-		  q->name, from, to, mask);
+	if (tz_qp_is_uc(&q->b.qp))
+		mask &= ~(TZ_QP_MAX_DEST_RD_ATOMIC | TZ_QP_MIN_RNR_TIMER |
+			  TZ_QP_TIMEOUT | TZ_QP_RETRY_CNT | TZ_QP_RNR_RETRY |
+			  TZ_QP_MAX_QP_RD_ATOMIC);
+	BED_CHECK(tz_state_modify_ok(q->b.qp.init.type, from, to, mask),
+		  "%s: %u to %u, mask %x", q->name, from, to, mask);
 	TRACE(q, "modify to %u", to);
 	q->attr.state = to;
 	sim_enter(q);
@@ -485,6 +495,7 @@ void sim_enter(struct sim_qp *q)
 {
 	BED_CHECK(!q->sim->cur, "calls are nested");
 	q->sim->cur = q;
+	q->call_cqes = 0;
 }
 
 void sim_leave(struct sim_qp *q)
@@ -497,7 +508,8 @@ void sim_leave(struct sim_qp *q)
 		return;
 	/* the completion that says why may come when the connection is over */
 	if (!q->explained && !qp->draining) {
-		BED_CHECK(q->why || q->hostile_ring || !q->peer || q->loose,
+		BED_CHECK(q->why || q->hostile_ring || !q->peer ||
+			  (q->loose && s->cfg.kind != SIM_UC),
 			  "%s: ERR without reason", q->name);
 		q->explained = true;
 	}
@@ -589,7 +601,8 @@ static void sim_chaos(struct sim *s)
 {
 	struct sim_qp *q = s->qp[rng_below(&s->rng, s->num_qps)];
 
-	if (s->cfg.kind == SIM_DEREG) {
+	if (s->cfg.kind == SIM_DEREG ||
+	    (s->cfg.kind == SIM_UC && rng_chance(&s->rng, 2, 3))) {
 		app_dereg(&s->host[rng_below(&s->rng, s->num_hosts)]);
 		return;
 	}

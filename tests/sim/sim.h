@@ -214,6 +214,7 @@ struct sim_qp {
 	struct sim_wire wire;
 	u16 dst_use[SIM_DST_CELLS];
 	u64 cqes;
+	u32 call_cqes;		/* in the current call of the engine */
 };
 
 struct sim_mr {
@@ -251,6 +252,7 @@ enum sim_kind {
 	SIM_STALL,		/* streams stop, peers never come */
 	SIM_RING,		/* one QP's rings are scribbled on */
 	SIM_ATTACK,		/* one QP's peer sends garbage */
+	SIM_UC,			/* UC: connections and regions go away while in use */
 	SIM_KINDS
 };
 
@@ -368,6 +370,8 @@ void wire_bytes(struct sim_qp *q, const u8 *bytes, u32 len);
 
 /* evil.c */
 void evil_scribble(struct sim_qp *q);
+/* While the engine is at work: another thread of the program. */
+void evil_meanwhile(struct sim_qp *q);
 void evil_start(struct sim_conn *c);
 bool evil_can_act(const struct sim_conn *c);
 void evil_act(struct sim *s, struct sim_conn *c);
