@@ -76,6 +76,16 @@ static inline struct ib_umem *tcpzc_umem_get(struct ib_device *dev, u64 addr,
 	((void)(net), ib_alloc_device(type, member))
 #endif
 
+/* Of the port's GIDs: forget those that may be gone; look for those that are new. */
+#ifdef TCPZC_HAS_RESCAN_PORT
+#define tcpzc_forget_gids	roce_del_all_netdev_gids
+#define tcpzc_rescan_gids	rdma_roce_rescan_port
+#else
+#define tcpzc_forget_gids(dev, port, netdev) \
+	((void)(dev), (void)(port), (void)(netdev))
+#define tcpzc_rescan_gids(dev, port)	((void)(port), rdma_roce_rescan_device(dev))
+#endif
+
 /* ---- struct ib_device_ops ------------------------------------------------ */
 
 /* A parameter of reg_user_mr and reg_user_mr_dmabuf, and its value. */

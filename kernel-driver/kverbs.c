@@ -261,6 +261,10 @@ static void tcpzc_wc_of(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe,
 	}
 	if (cqe->flags & TCPZC_CQE_F_GRH)
 		wc->wc_flags |= IB_WC_GRH;
+	if (cqe->reserved[0] & TCPZC_VLAN) {
+		wc->wc_flags |= IB_WC_WITH_VLAN;
+		wc->vlan_id = cqe->reserved[0] & (TCPZC_VLAN - 1);
+	}
 	if (!qp)
 		return;
 	/* Whoever polls keeps it: it is destroyed after its completions. */

@@ -3,8 +3,12 @@
  * main.c - the module: its parameters, `rdma link add`, and devices that come
  * and go with their network interfaces.
  */
+#define pr_fmt(fmt)	KBUILD_MODNAME ": " fmt
+
 #include <linux/etherdevice.h>
 #include <linux/if_arp.h>
+#include <linux/if_vlan.h>
+#include <linux/inetdevice.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/random.h>
@@ -189,6 +193,17 @@ static void tcpzc_init_ibdev(struct ib_device *ibdev, struct net_device *netdev)
 	ib_set_device_ops(ibdev, &tcpzc_stats_ops);
 }
 
+/* ib_core looks at its table of the interface's addresses once more. */
+static void tcpzc_gids_work(struct work_struct *work)
+{
+	struct tcpzc_dev *dev = container_of(work, struct tcpzc_dev, gids_work);
+
+	if (xchg(&dev->gids_fewer, false))
+		tcpzc_forget_gids(&dev->ib, TCPZC_PORT_NUM, dev->netdev);
+	tcpzc_rescan_gids(&dev->ib, TCPZC_PORT_NUM);
+	ib_device_put(&dev->ib);
+}
+
 static struct lock_class_key tcpzc_qps_lock_key;
 
 /* ib_dealloc_device() undoes what of this was done. */
@@ -207,6 +222,7 @@ static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
 	tcpzc_dma_mr_init(dev);
 	ida_init(&dev->pdns);
 	mutex_init(&dev->stats_lock);
+	INIT_WORK(&dev->gids_work, tcpzc_gids_work);
 	xa_init_flags(&dev->counters, XA_FLAGS_ALLOC1);
 	dev->port_state = tcpzc_port_state(netdev);
 	tcpzc_init_ibdev(&dev->ib, netdev);
@@ -227,6 +243,9 @@ static int tcpzc_dev_add(const char *name, struct net_device *netdev)
 	rc = tcpzc_dev_init(dev, netdev);
 	if (!rc)
 		rc = tcpzc_listen_add(dev);
+	if (rc == -EADDRINUSE)
+		pr_err("%s: TCP or UDP port %u is taken in the network namespace\n",
+		       name, tcpzc_port);
 	if (rc)
 		goto err_dealloc;
 	ib_mark_name_assigned_by_user(&dev->ib);
@@ -265,10 +284,32 @@ static int tcpzc_dev_recheck(struct net_device *netdev, const struct net *net)
 	return -ENODEV;
 }
 
-static bool tcpzc_netdev_ok(const struct net_device *netdev)
+/*
+ * `rdma link add` shows an error number; the reason is in the log. ib_core gives a
+ * VLAN's addresses to devices of the interface below and to no other.
+ */
+static int tcpzc_netdev_check(const struct net_device *netdev)
 {
-	return netdev->type == ARPHRD_ETHER || netdev->type == ARPHRD_LOOPBACK ||
-	       netdev->type == ARPHRD_NONE;
+	if (is_vlan_dev(netdev)) {
+		pr_err("%s is a VLAN: its addresses are those of a device on %s\n",
+		       netdev->name, vlan_dev_real_dev(netdev)->name);
+		return -EOPNOTSUPP;
+	}
+	switch (netdev->type) {
+	case ARPHRD_ETHER:
+	case ARPHRD_LOOPBACK:
+	case ARPHRD_NONE:
+	case ARPHRD_TUNNEL:
+	case ARPHRD_TUNNEL6:
+	case ARPHRD_SIT:
+	case ARPHRD_IPGRE:
+	case ARPHRD_IP6GRE:
+		return 0;
+	default:
+		pr_err("%s is neither Ethernet, nor loopback, nor an IP tunnel\n",
+		       netdev->name);
+		return -EOPNOTSUPP;
+	}
 }
 
 static int tcpzc_newlink(const char *name, struct net_device *netdev)
@@ -278,8 +319,9 @@ static int tcpzc_newlink(const char *name, struct net_device *netdev)
 	struct ib_device *ibdev;
 	int rc;
 
-	if (!tcpzc_netdev_ok(netdev))
-		return -EINVAL;
+	rc = tcpzc_netdev_check(netdev);
+	if (rc)
+		return rc;
 	mutex_lock(&lock);
 	ibdev = tcpzc_dev_of(netdev);
 	if (ibdev) {
@@ -357,6 +399,65 @@ static struct notifier_block tcpzc_netdev_nb = {
 	.notifier_call = tcpzc_netdev_event,
 };
 
+/*
+ * ib_core follows the addresses of Ethernet interfaces; those of others it only looks
+ * at when it is asked to. May be called in atomic context.
+ */
+static int tcpzc_addr_event(struct net_device *netdev, unsigned long event)
+{
+	struct ib_device *ibdev;
+
+	if (netdev->type == ARPHRD_ETHER)
+		return NOTIFY_DONE;
+	ibdev = tcpzc_dev_of(netdev);
+	if (!ibdev)
+		return NOTIFY_DONE;
+	if (event == NETDEV_DOWN)
+		WRITE_ONCE(to_tdev(ibdev)->gids_fewer, true);
+	/* The work has a reference of its own. */
+	if (!queue_work(tcpzc_wq, &to_tdev(ibdev)->gids_work))
+		ib_device_put(ibdev);
+	return NOTIFY_DONE;
+}
+
+static int tcpzc_inet_event(struct notifier_block *nb, unsigned long event,
+			    void *arg)
+{
+	const struct in_ifaddr *ifa = arg;
+
+	return tcpzc_addr_event(ifa->ifa_dev->dev, event);
+}
+
+static int tcpzc_inet6_event(struct notifier_block *nb, unsigned long event,
+			     void *arg)
+{
+	const struct inet6_ifaddr *ifa = arg;
+
+	return tcpzc_addr_event(ifa->idev->dev, event);
+}
+
+static struct notifier_block tcpzc_inet_nb = {
+	.notifier_call = tcpzc_inet_event,
+};
+
+static struct notifier_block tcpzc_inet6_nb = {
+	.notifier_call = tcpzc_inet6_event,
+};
+
+static void tcpzc_watch_addresses(void)
+{
+	register_inetaddr_notifier(&tcpzc_inet_nb);
+	if (IS_ENABLED(CONFIG_IPV6))
+		register_inet6addr_notifier(&tcpzc_inet6_nb);
+}
+
+static void tcpzc_unwatch_addresses(void)
+{
+	if (IS_ENABLED(CONFIG_IPV6))
+		unregister_inet6addr_notifier(&tcpzc_inet6_nb);
+	unregister_inetaddr_notifier(&tcpzc_inet_nb);
+}
+
 /* ---- the device's end --------------------------------------------------- */
 
 /*
@@ -388,8 +489,10 @@ static int __init tcpzc_init(void)
 {
 	int rc;
 
-	if (!tcpzc_port)
+	if (!tcpzc_port) {
+		pr_err("port=0: there is no such port\n");
 		return -EINVAL;
+	}
 	tcpzc_wq = alloc_workqueue("tcpzc", WQ_UNBOUND, 0);
 	if (!tcpzc_wq)
 		return -ENOMEM;
@@ -402,6 +505,7 @@ static int __init tcpzc_init(void)
 	rc = register_netdevice_notifier(&tcpzc_netdev_nb);
 	if (rc)
 		goto err_client;
+	tcpzc_watch_addresses();
 	rdma_link_register(&tcpzc_link_ops);
 	return 0;
 
@@ -417,6 +521,7 @@ err_wq:
 static void __exit tcpzc_exit(void)
 {
 	rdma_link_unregister(&tcpzc_link_ops);
+	tcpzc_unwatch_addresses();
 	unregister_netdevice_notifier(&tcpzc_netdev_nb);
 	ib_unregister_driver(TCPZC_DRIVER_ID);
 	ib_unregister_client(&tcpzc_client);

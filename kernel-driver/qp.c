@@ -34,8 +34,14 @@ static void tcpzc_complete_send(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
 static void tcpzc_complete_recv(struct tz_qp *eng, const struct tcpzc_cqe *cqe)
 {
 	struct tcpzc_qp *qp = tcpzc_qp_of(eng);
+	struct tcpzc_cqe tagged;
 
 	trace_tcpzc_complete(qp, false, cqe);
+	if (qp->rx_vlan) {
+		tagged = *cqe;
+		tagged.reserved[0] = qp->rx_vlan;
+		cqe = &tagged;
+	}
 	tcpzc_cq_push(qp->recv_cq, cqe);
 }
 

@@ -68,6 +68,8 @@
 #define TCPZC_MAX_QP		65536
 #define TCPZC_MAX_MR		(1u << TZ_KEY_INDEX_BITS)
 #define TCPZC_TX_BVECS		64
+/* In reserved[0] of completions for users in the kernel: bits 0 to 15 are a VLAN. */
+#define TCPZC_VLAN		(1u << 16)
 
 struct tcpzc_net;
 
@@ -176,6 +178,8 @@ struct tcpzc_dev {
 	struct tcpzc_mr dma_mr;		/* all memory, for users in the kernel */
 	struct ida pdns;
 	enum ib_port_state port_state;	/* as last reported */
+	struct work_struct gids_work;	/* see tcpzc_addr_event() */
+	bool gids_fewer;
 
 	struct tcpzc_pcpu __percpu *pcpu;
 	struct mutex stats_lock;	/* what counts where; see stats.c */
@@ -283,6 +287,7 @@ struct tcpzc_qp {
 	/* UD (ud.c): */
 	struct tcpzc_ud *ud;		/* the datagram that is sent; under mutex */
 	struct work_struct ud_work;
+	u32 rx_vlan;			/* TCPZC_VLAN, and the received one's; under lock */
 
 	/* Users in the kernel (kverbs.c): */
 	bool kernel;

@@ -79,12 +79,35 @@ static struct tcpzc_qp *tcpzc_udp_qp(struct tcpzc_net *tnet, const u8 *dgid,
 	return qp;
 }
 
+/*
+ * An address of a VLAN is a GID of the interface below. ib_core finds the GID by
+ * that and the VLAN which the message came by: an adapter tells it.
+ */
+static u32 tcpzc_udp_vlan(struct tcpzc_dev *dev, const u8 *dgid,
+			  struct net_device *netdev)
+{
+	const union ib_gid *gid = (const union ib_gid *)dgid;
+	const struct ib_gid_attr *attr;
+	u16 vlan = 0xffff;
+
+	attr = rdma_find_gid(&dev->ib, gid,
+			     IB_GID_TYPE_ROCE_UDP_ENCAP, netdev);
+	if (IS_ERR(attr))
+		attr = rdma_find_gid(&dev->ib, gid,
+				     IB_GID_TYPE_ROCE_UDP_ENCAP, NULL);
+	if (IS_ERR(attr))
+		return 0;
+	rdma_read_gid_l2_fields(attr, &vlan, NULL);
+	rdma_put_gid_attr(attr);
+	return vlan == 0xffff ? 0 : TCPZC_VLAN | vlan;
+}
+
 static void tcpzc_udp_deliver(struct tcpzc_net *tnet, struct sk_buff *skb)
 {
 	struct tz_ud_path path;
 	struct tcpzc_qp *qp;
 	const u8 *dgram;
-	u32 qpn;
+	u32 qpn, vlan = 0;
 
 	if (skb_linearize(skb) || skb->len < sizeof(struct udphdr))
 		return;
@@ -95,9 +118,13 @@ static void tcpzc_udp_deliver(struct tcpzc_net *tnet, struct sk_buff *skb)
 	qp = tcpzc_udp_qp(tnet, path.dgid, qpn, skb->dev->ifindex);
 	if (!qp)
 		return;
+	if (qp->kernel)
+		vlan = tcpzc_udp_vlan(qp->dev, path.dgid, skb->dev);
 	spin_lock_bh(&qp->lock);
+	qp->rx_vlan = vlan;
 	if (tz_qp_is_ud(&qp->eng) && !qp->dead)
 		tz_ud_rx(&qp->eng, dgram, &path);
+	qp->rx_vlan = 0;
 	spin_unlock_bh(&qp->lock);
 	tcpzc_qp_put(qp);
 }
@@ -184,6 +211,7 @@ static void tcpzc_ud_cmsg(struct msghdr *msg, int level, int type,
 	msg->msg_controllen += CMSG_SPACE(bytes);
 }
 
+/* A hop limit of 1 is that of programs that know nothing of routes: the host's. */
 static void tcpzc_ud_cmsg_v4(struct msghdr *msg, const struct in6_addr *from,
 			     const struct tz_ud_out *out)
 {
@@ -192,7 +220,7 @@ static void tcpzc_ud_cmsg_v4(struct msghdr *msg, const struct in6_addr *from,
 
 	tcpzc_ud_cmsg(msg, SOL_IP, IP_PKTINFO, &info, sizeof(info));
 	tcpzc_ud_cmsg(msg, SOL_IP, IP_TOS, &tos, sizeof(tos));
-	if (ttl)
+	if (ttl > 1)
 		tcpzc_ud_cmsg(msg, SOL_IP, IP_TTL, &ttl, sizeof(ttl));
 }
 
@@ -207,7 +235,7 @@ static void tcpzc_ud_cmsg_v6(struct msghdr *msg, const struct tcpzc_dev *dev,
 		info.ipi6_ifindex = dev->ifindex;
 	tcpzc_ud_cmsg(msg, SOL_IPV6, IPV6_PKTINFO, &info, sizeof(info));
 	tcpzc_ud_cmsg(msg, SOL_IPV6, IPV6_TCLASS, &class, sizeof(class));
-	if (hops)
+	if (hops > 1)
 		tcpzc_ud_cmsg(msg, SOL_IPV6, IPV6_HOPLIMIT, &hops, sizeof(hops));
 }
 

@@ -499,10 +499,53 @@ static void unmapped(void)
 	end();
 }
 
+/* ---- hop limits --------------------------------------------------------- */
+
+/* The hop limit that arrives of a datagram sent with @limit. */
+static unsigned int hops_of(struct node *a, struct node *b, uint8_t limit)
+{
+	struct ibv_ah_attr attr = { .is_global = 1, .port_num = 1 };
+	struct ibv_ah *before = ah;
+	const uint8_t *grh = b->mem;
+	struct ibv_wc wc;
+
+	attr.grh.dgid = gid;
+	attr.grh.sgid_index = gid_index;
+	attr.grh.hop_limit = limit;
+	ah = ibv_create_ah(pd, &attr);
+	check(ah);
+	receive(b, 0);
+	send_to(a, b->qp->qp_num, QKEY, 8, 1);
+	sent(a, 1, IBV_WC_SUCCESS);
+	check(poll_one(b->rcq, &wc, WAIT_MS));
+	check_eq(wc.status, IBV_WC_SUCCESS);
+	check_rc(ibv_destroy_ah(ah), 0);
+	ah = before;
+	return is_v4() ? grh[28] : grh[7];
+}
+
+/* The address handle's; 0 and 1 are those of programs that leave it to others. */
+static void hop_limit(void)
+{
+	struct node a, b;
+
+	begin();
+	node_open(&a, NULL);
+	node_open(&b, NULL);
+	check_eq(hops_of(&a, &b, 2), 2);
+	check_eq(hops_of(&a, &b, 255), 255);
+	check(hops_of(&a, &b, 0) > 2);
+	check(hops_of(&a, &b, 1) > 2);
+	node_close(&a);
+	node_close(&b);
+	end();
+}
+
 static const struct test_case cases[] = {
 	CASE(sizes),
 	CASE(in_order),
 	CASE(answer),
+	CASE(hop_limit),
 	CASE(shared_receives),
 	CASE(unknown_number),
 	CASE(no_receive),

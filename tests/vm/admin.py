@@ -98,10 +98,11 @@ class Exact(Kernel):
 PINGPONGS = ("ibv_rc_pingpong", "ibv_ud_pingpong")
 
 
-def both_ways(ctx, bed, path, *args):
+def both_ways(ctx, bed, path):
     """Connections, and datagrams."""
     for program in PINGPONGS:
-        Pair(ctx, bed, path, program, ("-d", "tcpzc0", "-g", "0", "-e", "-n", "100", *args)).finish()
+        args = ("-d", "tcpzc0", "-g", "0", "-e", "-n", "100")
+        Pair(ctx, bed, path, program, args).finish()
 
 
 def shared_gid(ctx):
@@ -120,6 +121,106 @@ def shared_gid(ctx):
             both_ways(ctx, bed, path)
         for number in (0, 1):
             space.call("rdma", "link", "delete", f"tcpzc-s{number}")
+
+
+VLAN_IPV4 = {"server": "198.18.5.1", "client": "198.18.5.2"}
+
+
+def refused(ctx, path, side, netdev, reason):
+    """No device of that interface; the log says why."""
+    process = ctx.finish(path.command(side, "rdma", "link", "add", "tcpzc-no", "type", "tcpzc",
+                                      "netdev", netdev), 10)
+    log = ctx.finish(["dmesg"], 10).text().splitlines()
+    expect(process.status, "a device is made", process)
+    expect(any("tcpzc: " in line and reason in line for line in log),
+           f"the log does not say '{reason}'", process)
+
+
+def vlan(ctx):
+    """The addresses of a VLAN are those of the device of the interface below."""
+    path, bed = ctx.path("veth"), Exact(ctx)
+    for side, space in path.spaces.items():
+        name = path.netdev[side]
+        space.call("ip", "link", "add", "link", name, "name", "tcpzc-v", "type", "vlan", "id", "5")
+        space.call("ip", "address", "add", VLAN_IPV4[side] + "/24", "dev", "tcpzc-v")
+        space.call("ip", "link", "set", "tcpzc-v", "up")
+        refused(ctx, path, side, "tcpzc-v", f"tcpzc-v is a VLAN: its addresses are those of a "
+                                            f"device on {name}")
+        bed.add(path, side)
+    path.ipv4 = VLAN_IPV4
+    for side in path.spaces:
+        bed.await_active(path, side)
+        until(lambda side=side: any(gid.endswith(f"c612:050{1 if side == 'server' else 2}")
+                                    for gid in bed.gids(path, side).values()),
+              f"the {side} has no GID of the VLAN")
+    both_ways(ctx, bed, path)
+    server = ctx.start(bed.command(path, "server", "rping", ["-s", "-a", path.ipv4["server"],
+                                                             "-C", "5", "-V"]))
+    until(lambda: bed.cm_ports(path, "server"), "rping does not listen", server)
+    client = ctx.finish(bed.command(path, "client", "rping", ["-c", "-a", path.ipv4["server"],
+                                                              "-C", "5", "-V"]), 20)
+    expect(client.status == 0 and server.wait(10) and server.status == 0, "rping fails", server,
+           client)
+
+
+def tunnel(ctx):
+    """IP tunnels, which have no link-layer addresses, carry verbs; addresses may come later."""
+    path, bed = ctx.path("veth"), Kernel(ctx)
+    inner = {"server": "198.18.6.1", "client": "198.18.6.2"}
+    for side, space in path.spaces.items():
+        other = "client" if side == "server" else "server"
+        done = ctx.finish(path.command(side, "ip", "tunnel", "add", "tcpzc-t", "mode", "gre",
+                                       "local", path.ipv4[side], "remote", path.ipv4[other]), 10)
+        if done.status:
+            raise Skip("this kernel has no GRE")
+        space.call("ip", "link", "set", "tcpzc-t", "up")
+    path.netdev = {side: "tcpzc-t" for side in path.spaces}
+    for side, space in path.spaces.items():
+        bed.add(path, side)
+        space.call("ip", "address", "add", inner[side] + "/24", "dev", "tcpzc-t")
+        until(lambda side=side: any(gid.endswith(f"c612:060{1 if side == 'server' else 2}")
+                                    for gid in bed.gids(path, side).values()),
+              f"the {side} has no GID of the tunnel's address")
+    path.ipv4 = inner
+    both_ways(ctx, bed, path)
+
+
+def lo_address(ctx):
+    """An address that comes and goes on an interface that is no Ethernet."""
+    path, bed = opened(ctx, "loopback")
+    space = path.spaces["server"]
+
+    def has(text):
+        return any(gid.replace(":", "").endswith(text) for gid in bed.gids(path, "server").values())
+
+    for address, text in (("198.18.7.7/32", "ffffc6120707"),
+                          ("fd74:6370:7a63::7/128", "7a63" + "0" * 19 + "7")):
+        before = bed.gids(path, "server")
+        space.call("ip", "address", "add", address, "dev", "lo")
+        until(lambda text=text: has(text), lambda: f"no GID: {bed.gids(path, 'server')}")
+        space.call("ip", "address", "delete", address, "dev", "lo")
+        until(lambda text=text: not has(text), "the GID stays")
+        until(lambda before=before: bed.gids(path, "server") == before, "other GIDs have changed")
+    Pair(ctx, bed, path, "ibv_rc_pingpong", ("-d", "tcpzc0", "-g", "0", "-e", "-n", "100")).finish()
+
+
+def unfit(ctx):
+    """What cannot be a device says why: an interface, a port that is taken, port 0."""
+    path = ctx.path("veth")
+    name = path.netdev["server"]
+    blocker = ctx.start(path.command("server", "python3", "-c", "import socket, time\n"
+                                     "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+                                     "s.bind(('', 4795)); print('bound', flush=True)\n"
+                                     "time.sleep(60)"))
+    until(lambda: "bound" in blocker.text(), "does not bind", blocker)
+    refused(ctx, path, "server", name, "TCP or UDP port 4795 is taken")
+    blocker.end()
+    done = rmmod()
+    expect(not done.returncode, f"rmmod: {done.stderr.strip()}")
+    process = ctx.finish(["modprobe", "tcpzc", "port=0"], 10)
+    expect(process.status, "port 0 is taken", process)
+    expect("tcpzc: port=0" in ctx.finish(["dmesg"], 10).text(), "the log does not say why", process)
+    must("modprobe", "tcpzc")
 
 
 # ---- namespaces
@@ -359,7 +460,8 @@ def tracepoints(ctx):
     expect(not missing, f"no line of {missing} in\n{text[:2000]}")
 
 
-CASES = {"events": events, "shared-gid": shared_gid, "netdev-moves": moved, "exclusive-netns": exclusive_devices,
+CASES = {"events": events, "shared-gid": shared_gid, "vlan": vlan,
+         "tunnel": tunnel, "lo-address": lo_address, "unfit": unfit, "netdev-moves": moved, "exclusive-netns": exclusive_devices,
          "memlock": memlock, "huge-pages": huge_pages, "cc": congestion_control,
          "copy-threshold": copy_threshold, "port": port, "bound-counters": bound_counters,
          "resource-details": resource_details, "tracepoints": tracepoints}
