@@ -4,9 +4,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "cm.h"
+#include "calls.h"
 
 #define CM_TIMEOUT		20	/* 4.096 us * 2^20, as the kernel's */
 #define CM_MAX_RETRIES		15
@@ -36,7 +36,7 @@ static u32 cm_random(void)
 {
 	u32 n;
 
-	if (getrandom(&n, sizeof(n), 0) != sizeof(n))
+	if (!tz_random(&n, sizeof(n)))
 		n = cm_now();
 	return n;
 }

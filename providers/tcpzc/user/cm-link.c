@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "cm.h"
 
 #define CM_BACKLOG	4096
@@ -132,7 +133,7 @@ static void cm_door_ready(struct cm_fd *fd, u32 events)
 
 	(void)events;
 	for (i = 0; i < CM_ACCEPTS; i++) {
-		got = accept4(fd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		got = tz_accept(fd->fd);
 		if (got < 0) {
 			if (errno != EAGAIN && errno != EINTR)
 				cm_door_pause(door);

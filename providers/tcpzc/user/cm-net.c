@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -26,6 +25,7 @@
 #include <linux/errqueue.h>
 
 #include "cm.h"
+#include "calls.h"
 
 #define CM_EVENTS	32
 #define CM_BATCH	64		/* messages of one turn */
@@ -560,8 +560,7 @@ static bool cm_take_token(void)
 	int i, err = 0;
 
 	for (i = 0; i < 1000; i++) {
-		if (getrandom(&net.token, sizeof(net.token), 0) !=
-		    sizeof(net.token))
+		if (!tz_random(&net.token, sizeof(net.token)))
 			net.token += cm_now();
 		len = cm_token_name(net.token, &ss);
 		err = net.token ? cm_door_open(&net.own, &ss, len, cm_in_got) :

@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "cm.h"
+#include "calls.h"
 
 /* The ephemeral ports, as the kernel's rdma_cm takes them. */
 #define CM_PORT_LOW	32768
@@ -192,7 +192,7 @@ static u16 cm_port_random(void)
 {
 	u32 n;
 
-	if (getrandom(&n, sizeof(n), 0) != sizeof(n))
+	if (!tz_random(&n, sizeof(n)))
 		n = cm_now();
 	return CM_PORT_LOW + n % (CM_PORT_HIGH - CM_PORT_LOW + 1);
 }

@@ -7,10 +7,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "ub.h"
 
 #define UB_BACKOFF_MIN_MS	1
@@ -360,8 +360,7 @@ static void ub_conn_greet(struct ub_qp *qp, u64 now)
 		ub_conn_back_off(qp, now);
 		return;
 	}
-	if (getrandom(&c->session_id, sizeof(c->session_id), 0) !=
-	    sizeof(c->session_id))
+	if (!tz_random(&c->session_id, sizeof(c->session_id)))
 		c->session_id = now;
 	tz_shake_make(&qp->eng, TZ_HELLO_OK, c->session_id, &hello);
 	if (!ub_send_hello(c->rfd, &hello)) {

@@ -134,8 +134,11 @@ static void ub_events_take_back(struct ub_events *ev)
 	size_t got = 0;
 	int bytes = 0;
 
-	if (ev->rfd < 0 || ioctl(ev->rfd, FIONREAD, &bytes) || bytes <= 0 ||
-	    !ub_events_reserve(ev, bytes))
+	if (ev->rfd < 0)
+		return;
+	if (ioctl(ev->rfd, FIONREAD, &bytes))
+		bytes = ev->pipe_bytes;
+	if (bytes <= 0 || !ub_events_reserve(ev, bytes))
 		return;
 	memmove(ev->buf + bytes, ev->buf, ev->waiting);
 	while (got < (size_t)bytes) {
@@ -207,8 +210,13 @@ int ub_event_open_async(struct ub_context *ctx)
 	static_assert(!(PIPE_BUF % sizeof(struct ib_uverbs_async_event_desc)) &&
 		      !(PIPE_BUF % sizeof(struct ib_uverbs_comp_event_desc)),
 		      "a write of PIPE_BUF bytes is of whole records");
-	if (pipe2(p, O_CLOEXEC))
-		return errno;
+	if (pipe2(p, O_CLOEXEC)) {
+		err = errno;
+		if (err != EMFILE && err != ENFILE)
+			fprintf(stderr, "tcpzc: no pipe for events: %s\n",
+				strerror(err));
+		return err;
+	}
 	fcntl(p[1], F_SETFL, O_NONBLOCK);
 	ev->wfd = p[1];
 	ev->rfd = ub_event_reopen(p[0], O_RDONLY);

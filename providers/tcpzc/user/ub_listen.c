@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "ub.h"
 
 #define UB_BACKLOG	1024
@@ -166,7 +167,7 @@ static void ub_listen_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 event
 
 	(void)events;
 	for (i = 0; i < UB_ACCEPTS; i++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = tz_accept(l->fd);
 
 		if (fd < 0) {
 			if (errno != EAGAIN && errno != ECONNABORTED &&

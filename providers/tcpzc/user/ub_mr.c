@@ -11,10 +11,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "ub.h"
 
 #define UB_MR_ACCESS	(TZ_ACCESS_LOCAL_WRITE | TZ_ACCESS_REMOTE_WRITE | \
@@ -23,8 +23,7 @@
 int ub_mr_init(struct ub_context *ctx)
 {
 	pthread_mutex_init(&ctx->mr_lock, NULL);
-	if (getrandom(&ctx->secret, sizeof(ctx->secret), 0) !=
-	    sizeof(ctx->secret))
+	if (!tz_random(&ctx->secret, sizeof(ctx->secret)))
 		return errno;
 	ctx->mr_gens = calloc(UB_MAX_MRS, sizeof(*ctx->mr_gens));
 	ctx->mr_free = calloc(UB_MAX_MRS, sizeof(*ctx->mr_free));

@@ -5,7 +5,10 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -17,6 +20,7 @@
 #define UB_NEVER	UINT64_MAX
 #define UB_LINGER_NS	50000ull
 #define UB_BULK_BYTES	1024u
+#define UB_BROKEN_MS	10
 
 int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events)
 {
@@ -109,17 +113,26 @@ static void ub_progress_tick(struct ub_context *ctx)
 	atomic_store(&ctx->rescan, true);
 }
 
+/*
+ * Sandboxes whose filter does not know a call answer what they like. So any error
+ * but that of a signal means that this call is not to be had.
+ */
 static int ub_epoll_wait_ns(int epfd, struct epoll_event *ev, int max, u64 ns)
 {
 	struct timespec ts = { ns / 1000000000u, ns % 1000000000u };
 	int ms;
 /* TSan sees only epoll_wait() pass on what epoll_ctl()'s caller has written. */
 #if defined(SYS_epoll_pwait2) && !defined(__SANITIZE_THREAD__)
-	int n = syscall(SYS_epoll_pwait2, epfd, ev, max,
-			ns == UB_NEVER ? NULL : &ts, NULL, 0);
+	static atomic_bool missing;
 
-	if (n >= 0 || errno != ENOSYS)
-		return n;
+	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
+		int n = syscall(SYS_epoll_pwait2, epfd, ev, max,
+				ns == UB_NEVER ? NULL : &ts, NULL, 0);
+
+		if (n >= 0 || errno == EINTR)
+			return n;
+		atomic_store(&missing, true);
+	}
 #endif
 	if (ns == UB_NEVER)
 		ms = -1;
@@ -168,6 +181,9 @@ static int ub_progress_events(struct ub_context *ctx, u64 sleep_ns)
 	int n, i;
 
 	n = ub_epoll_wait_ns(ctx->epfd, ev, UB_EVENTS, sleep_ns);
+	/* The application has closed our descriptor, say: look at times, do not spin. */
+	if (n < 0 && errno != EINTR)
+		poll(NULL, 0, UB_BROKEN_MS);
 	for (i = 0; i < n; i++) {
 		struct ub_fd *ufd = ev[i].data.ptr;
 
@@ -223,33 +239,47 @@ static void *ub_progress_main(void *arg)
 	return NULL;
 }
 
-int ub_progress_start(struct ub_context *ctx)
+static int ub_progress_create(struct ub_context *ctx)
 {
 	sigset_t all, old;
 	int err;
 
-	ctx->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (ctx->epfd < 0)
-		return errno;
-	ctx->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ctx->wake_fd < 0) {
-		err = errno;
-		goto err_epfd;
-	}
-	ctx->wake_ufd.ready = ub_progress_woken;
-	err = ub_watch_fd(ctx, ctx->wake_fd, &ctx->wake_ufd, EPOLLIN);
-	if (!err)
-		err = ub_event_watch_async(ctx);
-	if (err)
-		goto err_wake;
 	/* The application's signals are for the application's threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = pthread_create(&ctx->thread, NULL, ub_progress_main, ctx);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!err)
+		pthread_setname_np(ctx->thread, "tcpzc");
+	return err;
+}
+
+int ub_progress_start(struct ub_context *ctx)
+{
+	const char *what = "epoll";
+	int err;
+
+	ctx->wake_ufd.ready = ub_progress_woken;
+	ctx->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (ctx->epfd < 0) {
+		err = errno;
+		goto err_say;
+	}
+	ctx->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ctx->wake_fd < 0) {
+		what = "eventfd";
+		err = errno;
+		goto err_epfd;
+	}
+	err = ub_watch_fd(ctx, ctx->wake_fd, &ctx->wake_ufd, EPOLLIN);
+	if (!err)
+		err = ub_event_watch_async(ctx);
 	if (err)
 		goto err_wake;
-	pthread_setname_np(ctx->thread, "tcpzc");
+	what = "thread";
+	err = ub_progress_create(ctx);
+	if (err)
+		goto err_wake;
 	ctx->thread_runs = true;
 	return 0;
 
@@ -257,6 +287,11 @@ err_wake:
 	close(ctx->wake_fd);
 err_epfd:
 	close(ctx->epfd);
+err_say:
+	/* Descriptors run out, which callers see; sandboxes forbid, which nobody expects. */
+	if (err == EPERM || err == EACCES || err == ENOSYS)
+		fprintf(stderr, "tcpzc: no progress thread: %s: %s\n", what,
+			strerror(err));
 	return err;
 }
 

@@ -57,7 +57,9 @@ static bool ub_pipe_open(struct ub_conn *c)
 		goto err_count;
 	if (pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK))
 		goto err_count;
+	/* Nothing is moved: where the call is forbidden it fails before anything waits. */
 	if (fcntl(c->pipe[1], F_SETPIPE_SZ, UB_PIPE_BYTES) < UB_PIPE_BYTES ||
+	    splice(c->pipe[0], NULL, c->wfd, NULL, 0, SPLICE_F_NONBLOCK) ||
 	    !ub_hdrs_renew(c))
 		goto err_pipe;
 	c->no_pipe = false;

@@ -272,6 +272,23 @@ static void ub_ud_deliver(struct ub_qp *qp, struct msghdr *msg, u32 bytes)
 	tz_ud_rx(&qp->eng, dgram, &path);
 }
 
+/* One by one where the call is forbidden. */
+static int ub_ud_recvmmsg(int fd, struct mmsghdr *msg, int max)
+{
+	int n = recvmmsg(fd, msg, max, MSG_DONTWAIT, NULL), i;
+	ssize_t bytes;
+
+	if (n >= 0 || errno == EAGAIN || errno == EINTR)
+		return n;
+	for (i = 0; i < max; i++) {
+		bytes = recvmsg(fd, &msg[i].msg_hdr, MSG_DONTWAIT);
+		if (bytes < 0)
+			break;
+		msg[i].msg_len = bytes;
+	}
+	return i;
+}
+
 /* Returns how many came; less than asked for, and the socket is empty. */
 static int ub_ud_recv_batch(struct ub_qp *qp)
 {
@@ -293,7 +310,7 @@ static int ub_ud_recv_batch(struct ub_qp *qp)
 		msg[i].msg_hdr.msg_control = cmsg[i].bytes;
 		msg[i].msg_hdr.msg_controllen = sizeof(cmsg[i].bytes);
 	}
-	n = recvmmsg(qp->conn.rfd, msg, UB_UD_BATCH, MSG_DONTWAIT, NULL);
+	n = ub_ud_recvmmsg(qp->conn.rfd, msg, UB_UD_BATCH);
 	for (i = 0; i < n; i++)
 		ub_ud_deliver(qp, &msg[i].msg_hdr, msg[i].msg_len);
 	return n;
