@@ -908,6 +908,121 @@ static void closed_channel(void)
 	check_rc(pthread_detach(thread), 0);
 }
 
+/* ---- threads that are cancelled ----------------------------------------- */
+
+#define CANCELS		200
+
+static atomic_bool in_call;
+
+static void at_cancel(void *arg)
+{
+	check_msg(!atomic_load(&in_call), "cancelled in rdma_cm");
+}
+
+/* Each of these makes, connects and closes sockets, under rdma_cm's lock. */
+static void *bind_and_listen(void *arg)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	struct rdma_cm_id *id;
+
+	at_host(AF_INET, &at.sin_addr);
+	pthread_cleanup_push(at_cancel, NULL);
+	for (;;) {
+		atomic_store(&in_call, true);
+		check_rc(rdma_create_id(arg, &id, NULL, RDMA_PS_TCP), 0);
+		check_rc(rdma_bind_addr(id, (void *)&at), 0);
+		check_rc(rdma_listen(id, 1), 0);
+		check_rc(rdma_destroy_id(id), 0);
+		atomic_store(&in_call, false);
+		pthread_testcancel();
+	}
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void *get_event(void *ch)
+{
+	struct rdma_cm_event *ev;
+
+	rdma_get_cm_event(ch, &ev);
+	return NULL;
+}
+
+/* Only rdma_get_cm_event() waits, and is a cancellation point. */
+static void cancelled(void)
+{
+	struct rdma_cm_event *ev;
+	struct rdma_cm_id *id;
+	pthread_t thread;
+	unsigned int i;
+	void *rc;
+
+	if (in_kernel())
+		test_skip("write(2) is a cancellation point");
+	begin();
+	for (i = 0; i < CANCELS; i++) {
+		check_rc(pthread_create(&thread, NULL, bind_and_listen, srv.ch), 0);
+		while (!atomic_load(&in_call))
+			;
+		check_rc(pthread_cancel(thread), 0);
+		check_rc(pthread_join(thread, &rc), 0);
+		check(rc == PTHREAD_CANCELED);
+	}
+	check_rc(pthread_create(&thread, NULL, get_event, srv.ch), 0);
+	check_rc(pthread_cancel(thread), 0);
+	check_rc(pthread_join(thread, &rc), 0);
+	check(rc == PTHREAD_CANCELED);
+	id = connect_both();
+	check_rc(fcntl(srv.ch->fd, F_SETFL, O_NONBLOCK), 0);
+	check_rc(rdma_get_cm_event(srv.ch, &ev), -1);
+	check_rc(rdma_destroy_id(id), 0);
+	end();
+}
+
+static void *leave(void *arg)
+{
+	exit(0);
+}
+
+/* Connected to one that does not answer, it leaves, and is cancelled meanwhile. */
+static void child_leaves(void)
+{
+	pthread_t thread;
+	char byte = 0;
+
+	side_open(&cli, RDMA_PS_TCP);
+	resolve(&cli);
+	check_rc(try_connect(&cli, NULL, 0), 0);
+	expect_cm(&cli, RDMA_CM_EVENT_CONNECT_RESPONSE, 0);
+	check_rc(rdma_establish(cli.id), 0);
+	check_eq(write(told[1], &byte, 1), 1);
+	check_eq(read(said[0], &byte, 1), 1);
+	check_rc(pthread_create(&thread, NULL, leave, NULL), 0);
+	sleep_ms(QUIET_MS);	/* it says goodbye, and waits for the answer */
+	check_rc(pthread_cancel(thread), 0);
+}
+
+static void cancelled_exit(void)
+{
+	pid_t server, client;
+	int status;
+	char byte;
+
+	if (in_kernel())
+		test_skip("the process does not wait");
+	check_rc(pipe(said), 0);
+	check_rc(pipe(told), 0);
+	server = child(child_serves);
+	check_eq(read(said[0], &addr, sizeof(addr)), sizeof(addr));
+	client = child(child_leaves);
+	check_eq(read(told[0], &byte, 1), 1);
+	check_rc(kill(server, SIGSTOP), 0);
+	check_eq(write(said[1], &byte, 1), 1);
+	check_eq(waitpid(client, &status, 0), client);
+	check_eq(status, 0);
+	end_child(server);
+}
+
 /* ---- again and again ---------------------------------------------------- */
 
 static void cycle(void)
@@ -1049,6 +1164,8 @@ static const struct test_case cases[] = {
 	CASE(killed_parent),
 	CASE(user_changed),
 	CASE(closed_channel),
+	CASE(cancelled),
+	CASE_LIMIT(cancelled_exit, 20),
 	CASE_LIMIT(cycles, 120),
 	CASE(endpoints),
 	CASES_END

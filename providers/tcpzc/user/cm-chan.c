@@ -241,14 +241,19 @@ void cm_event_move(struct cm_id *id, struct cm_chan *to)
 
 /* ---- fork, exit --------------------------------------------------------- */
 
+static int cm_fork_cancel;		/* with cm_lock */
+
 static void cm_before_fork(void)
 {
-	pthread_mutex_lock(&cm_lock);
+	int cancel;
+
+	cm_enter(&cancel);
+	cm_fork_cancel = cancel;
 }
 
 static void cm_after_fork(void)
 {
-	pthread_mutex_unlock(&cm_lock);
+	cm_leave(cm_fork_cancel);
 }
 
 /* What the parent has goes on being the parent's; the child begins anew. */
@@ -265,6 +270,7 @@ static void cm_in_child(void)
 	}
 	cm_id_forget_all();
 	cm_net_stop_in_child();
+	pthread_setcancelstate(cm_fork_cancel, NULL);
 }
 
 __attribute__((constructor)) static void cm_library_init(void)
@@ -281,17 +287,20 @@ __attribute__((destructor)) static void cm_library_exit(void)
 {
 	u64 until = cm_now() + CM_EXIT_NS;
 	struct timespec ts;
+	int cancel;
 
-	/* Whoever exits in a signal handler may have the lock itself. */
+	/* A thread that exits in a signal handler may have the lock itself. */
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ts.tv_sec++;
 	if (pthread_mutex_timedlock(&cm_lock, &ts))
 		return;
+	/* To wait is to be cancelled, and the process would never end. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	cm_id_farewell();
 	cm_net_wake();
 	while (cm_cx_unheard() && cm_net_await_turn(until))
 		;
-	pthread_mutex_unlock(&cm_lock);
+	cm_leave(cancel);
 }
 
 __attribute__((visibility("default")))
