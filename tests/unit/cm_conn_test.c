@@ -243,17 +243,24 @@ static void test_refused_once(void **state)
 	happened(&a, CM_EV_UNREACHABLE);
 }
 
-/* The server's application takes its time; the client does not give up. */
+/* The server's application takes its time; the client asks, and does not give up. */
 static void test_thinking(void **state)
 {
+	u32 i;
+
 	request(CM_REQ);
 	pass(&b, &a, CM_MRA);
-	tick(&a, 60 * SEC);
-	silent(&a);
+	for (i = 0; i < 300; i++) {
+		tick(&a, SEC - 1);
+		silent(&a);
+		tick(&a, 1);
+		next(&a, CM_REQ);
+		/* a REQ that comes again does not disturb it */
+		cm_conn_repeated(&b.c);
+		pass(&b, &a, CM_MRA);
+		a.num_sent = a.seen = b.num_sent = b.seen = 0;
+	}
 	nothing(&a);
-	/* a REQ that comes again does not disturb it */
-	cm_conn_repeated(&b.c);
-	pass(&b, &a, CM_MRA);
 	assert_true(cm_conn_accept(&b.c, &(struct cm_msg){}, now));
 	pass(&b, &a, CM_REP);
 	happened(&a, CM_EV_REP);
@@ -261,9 +268,35 @@ static void test_thinking(void **state)
 	tick(&b, SEC);
 	pass(&b, &a, CM_REP);
 	pass(&a, &b, CM_MRA);
-	tick(&b, 60 * SEC);
+	tick(&b, SEC - 1);
 	silent(&b);
+	tick(&b, 1);
+	next(&b, CM_REP);
 	nothing(&a);
+	nothing(&b);
+}
+
+/* Where it thought is nobody any more: as long as it wanted at least, but not for ever. */
+static void test_thinks_no_more(void **state)
+{
+	struct cm_msg m;
+	u64 start;
+
+	request(CM_REQ);
+	pass(&b, &a, CM_MRA);
+	start = now;
+	while (a.c.state == CM_REQ_SENT)
+		tick(&a, SEC);
+	happened(&a, CM_EV_UNREACHABLE);
+	assert_in_range(now - start, 68 * SEC, 150 * SEC);
+	/* Another process has its port now and says so, a second later. */
+	request(CM_REQ);
+	pass(&b, &a, CM_MRA);
+	tick(&a, SEC);
+	m = next(&a, CM_REQ);
+	cm_no_service(&m, CM_REJ_INVALID_SERVICE_ID, &m);
+	cm_conn_rx(&a.c, &m, now);
+	happened(&a, CM_EV_REJECTED);
 }
 
 static void test_lost_rtu(void **state)
@@ -648,6 +681,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refused_once),
 		cmocka_unit_test(test_thinking),
+		cmocka_unit_test(test_thinks_no_more),
 		cmocka_unit_test(test_lost_rtu),
 		cmocka_unit_test(test_no_rtu),
 		cmocka_unit_test(test_crossing_disconnects),

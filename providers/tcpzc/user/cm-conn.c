@@ -8,6 +8,7 @@
 /* The first repetition comes soon: the network is lossy or the peer is new. */
 #define CM_FIRST_WAIT_NS	(50 * CM_MS)
 #define CM_LAST_WAIT_NS		(4295 * CM_MS)	/* 4.096 us * 2^20 */
+#define CM_BUSY_WAIT_NS		(1000 * CM_MS)
 #define CM_TRIES		15
 /* Nobody listens at the port, perhaps because another process takes it over. */
 #define CM_REFUSED_TRIES	3
@@ -249,7 +250,10 @@ void cm_conn_repeated(struct cm_conn *conn)
 	}
 }
 
-/* The peer is there and busy: ask again when it says so. */
+/*
+ * The peer is there and busy. It is asked again all the same, for if it dies nobody
+ * says so; but it has as long as it wants.
+ */
 static void cm_conn_mra(struct cm_conn *conn, const struct cm_msg *msg, u64 now)
 {
 	bool ours = (conn->state == CM_REQ_SENT && msg->about == 0) ||
@@ -259,12 +263,12 @@ static void cm_conn_mra(struct cm_conn *conn, const struct cm_msg *msg, u64 now)
 		return;
 	if (conn->state == CM_REQ_SENT)
 		conn->remote_id = msg->local_id;
-	conn->tries = CM_TRIES;
+	conn->tries = CM_TRIES + tz_min(cm_timeout_ns(msg->service_timeout),
+					cm_timeout_ns(CM_MRA_TIMEOUT)) /
+				 CM_LAST_WAIT_NS;
 	conn->refused = false;
-	conn->wait_ns = CM_LAST_WAIT_NS;
-	conn->resend_at = now + CM_LAST_WAIT_NS +
-			  tz_min(cm_timeout_ns(msg->service_timeout),
-				 cm_timeout_ns(CM_MRA_TIMEOUT));
+	conn->wait_ns = CM_BUSY_WAIT_NS;
+	conn->resend_at = now + conn->wait_ns;
 }
 
 static void cm_conn_rep(struct cm_conn *conn, const struct cm_msg *msg)
