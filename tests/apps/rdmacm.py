@@ -7,9 +7,11 @@ No program says when it listens: the bed knows (cm_ports()).
 import filecmp
 import glob
 import os
+import random
 import shutil
 import signal
 import socket
+import sys
 import time
 from dataclasses import dataclass, replace
 
@@ -21,6 +23,8 @@ TCP, UDP = 0x106, 0x111
 RCOPY = 7427            # rcopy's own port
 COPIED = 20_000_001     # bytes, not a multiple of anything
 START = 20
+OWNERS = 4              # servers of one host
+OWNER_PATIENCE = 15     # seconds
 
 
 @dataclass(frozen=True)
@@ -310,6 +314,67 @@ def unread(ctx, bed_class):
     expect(other.status == 0, "the goodbye is lost", other, client)
 
 
+def owner(path, servers):
+    """The server whose process has the well-known port's name, and its process's id."""
+    with open(f"{path.spaces['server'].proc_net()}/unix", encoding="utf-8") as file:
+        inodes = {f"socket:[{words[6]}]" for words in map(str.split, file)
+                  if words[-1].endswith("/owner") and words[3] == "00010000"}
+    for port, server in servers.items():
+        pid = program_pid(server, "rping")
+        directory = f"/proc/{pid}/fd"
+        for descriptor in os.listdir(directory):
+            try:
+                if os.readlink(os.path.join(directory, descriptor)) in inodes:
+                    return port, pid
+            except FileNotFoundError:
+                pass        # it is closed now
+    return None
+
+
+def talkative(ctx, bed, path, port):
+    """rping that says at once what happens to it."""
+    args = ["-oL", "rping", "-c", "-d", "-a", path.ipv4["server"], "-p", port, "-C", 2]
+    return ctx.start(bed.command(path, "client", "stdbuf", args), ctx.test.limit,
+                     name=f"client of {port}")
+
+
+def owners_killed(ctx, bed_class, number):
+    """The well-known port's owner is killed at any moment, again and again: clients of the
+    others' services are served, and its own clients do not wait for it: they are refused, if
+    they are not connected (then they may wait: nobody says goodbye for a killed process)."""
+    path, bed = opened(ctx, bed_class)
+    seed = os.environ.get("TCPZC_TEST_SEED") or str(random.SystemRandom().randrange(1 << 32))
+    dice = random.Random(seed)
+    servers = {port: serve(ctx, bed, path, port, name=f"server {port}")
+               for port in range(PORT, PORT + OWNERS)}
+    slowest = 0
+    for i in range(number):
+        victim, pid = until(lambda: owner(path, servers), "nobody owns the port",
+                            *servers.values(), alive=servers.values())
+        port = dice.choice([port for port in servers if port != victim])
+        clients = {port: rping(ctx, bed, path, port, name=f"client of {port}"),
+                   victim: talkative(ctx, bed, path, victim)}
+        time.sleep(dice.uniform(0, 0.12))
+        os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
+        servers[victim].wait(10)
+        told = f"seed {seed}, round {i}, {victim} killed: the client of"
+        expect(clients[port].wait(OWNER_PATIENCE) and clients[port].status == 0,
+               f"{told} {port} fails", clients[port], *servers.values())
+        client = clients[victim]
+        until(lambda client=client: client.poll() is not None or "ESTABLISHED" in client.output(),
+              f"{told} {victim} waits", client, *servers.values(), limit=OWNER_PATIENCE)
+        expect("UNREACHABLE" not in client.output(), f"{told} {victim} hears nothing", client)
+        slowest = max(slowest, time.monotonic() - killed)
+        client.end()
+        for process in (*clients.values(), servers[victim]):
+            ctx.processes.remove(process)
+        servers[victim] = serve(ctx, bed, path, victim, name=f"server {victim}")
+    print(f"the slowest client was served or refused {slowest:.2f} s after an owner's end")
+    for server in servers.values():
+        end(server)
+
+
 def nobody(ctx, bed_class):
     """No process with rdma_cm at the other host at all."""
     path, bed = opened(ctx, bed_class)
@@ -318,6 +383,17 @@ def nobody(ctx, bed_class):
     client.wait(30)
     expect(client.status != 0 and "REJECTED" in client.output(), "not rejected", client)
     expect(time.monotonic() - start < 10, "it took too long", client)
+
+
+def refused_again(ctx, bed_class):
+    """A request that comes once more behind its refusal is refused, too, at once."""
+    path, bed = opened(ctx, bed_class)
+    server = serve(ctx, bed, path)
+    peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cm_peer.py")
+    done = ctx.finish(path.command("client", sys.executable, peer, "refused", path.ipv4["client"],
+                                   path.ipv4["server"], PORT + 1))
+    expect(done.status == 0, "not refused as it must be", done, server)
+    end(server)
 
 
 def in_use(ctx, bed_class):
@@ -451,9 +527,12 @@ CASES = {
     "50-sequential": (lambda ctx, bed: sequential(ctx, bed, 50), 120),
     "200-concurrent": (lambda ctx, bed: concurrent(ctx, bed, 200), 300),
     "30-pairs": (lambda ctx, bed: pairs(ctx, bed, 30), 180),
+    "50-owners-killed": (lambda ctx, bed: owners_killed(ctx, bed, 50), 300),
+    "1000-owners-killed": (lambda ctx, bed: owners_killed(ctx, bed, 1000), 3000),
     "owner-ends": (two_servers, 120),
     "owner-killed-unread": (unread, 120),
     "nobody-there": (nobody, 60),
+    "refused-again": (refused_again, 60),
     "port-in-use": (in_use, 60),
     "device-removed": (removed, 60),
     "link-local-interface": (link_local, 90),

@@ -38,6 +38,11 @@
 #define CM_HELD		64
 #define CM_HOLD_NS	(300 * 1000000ull)
 #define CM_LOOK_NS	(10 * 1000000ull)
+/*
+ * One that was refused then may have been sent once more on the way. It is refused
+ * again: held, it would find a service whose client has given up.
+ */
+#define CM_REFUSED_NS	(5000 * 1000000ull)
 
 struct cm_dgram {
 	struct tz_ud_hdr hdr;
@@ -47,6 +52,7 @@ struct cm_dgram {
 struct cm_held {
 	u64 until;			/* 0: a free place */
 	bool passed;
+	bool refused;			/* it may come again all the same */
 	struct cm_path path;
 	u8 mad[CM_MAD_BYTES];
 };
@@ -246,23 +252,36 @@ static void cm_net_no_service(const struct cm_msg *req,
 	cm_answer(path, &answer);
 }
 
+/* The place of a request that has come before; NULL: it is new. */
+static struct cm_held *cm_held_find(const struct cm_path *path, const u8 *mad)
+{
+	struct cm_held *h;
+	u64 now = cm_now();
+
+	for (h = held; h < held + CM_HELD; h++) {
+		if (h->refused && now >= h->until)
+			memset(h, 0, sizeof(*h));
+		if (h->until && !memcmp(h->mad, mad, CM_MAD_BYTES) &&
+		    !memcmp(&h->path, path, sizeof(*path)))
+			return h;
+	}
+	return NULL;
+}
+
 /* Keep a request for a while; false if there is no room. */
 static bool cm_hold(const struct cm_path *path, const u8 *mad, bool passed)
 {
 	struct cm_held *h, *room = NULL;
 	u64 now = cm_now();
 
-	for (h = held; h < held + CM_HELD; h++) {
-		if (!h->until)
+	for (h = held; h < held + CM_HELD; h++)
+		if (!h->until || (h->refused && !room))
 			room = h;
-		else if (!memcmp(h->mad, mad, CM_MAD_BYTES) &&
-			 !memcmp(&h->path, path, sizeof(*path)))
-			return true;	/* it has come again */
-	}
 	if (!room)
 		return false;
 	room->until = now + CM_HOLD_NS;
 	room->passed = passed;
+	room->refused = false;
 	room->path = *path;
 	memcpy(room->mad, mad, CM_MAD_BYTES);
 	if (!held_look_at)
@@ -280,12 +299,13 @@ static void cm_held_look(u64 now)
 		return;
 	held_look_at = 0;
 	for (h = held; h < held + CM_HELD; h++) {
-		if (!h->until || !cm_mad_parse(h->mad, &req))
+		if (!h->until || h->refused || !cm_mad_parse(h->mad, &req))
 			continue;
 		if (cm_net_serve(&req, &h->path, h->mad, h->passed)) {
 			h->until = 0;
 		} else if (now >= h->until) {
-			h->until = 0;
+			h->refused = true;
+			h->until = now + CM_REFUSED_NS;
 			cm_net_no_service(&req, &h->path);
 		} else {
 			held_look_at = now + CM_LOOK_NS;
@@ -297,7 +317,12 @@ static void cm_net_request(const struct cm_msg *req,
 			   const struct cm_path *path, const u8 *mad,
 			   bool passed)
 {
-	if (!cm_net_serve(req, path, mad, passed) && !cm_hold(path, mad, passed))
+	const struct cm_held *h = cm_held_find(path, mad);
+
+	if (h && h->refused)
+		cm_net_no_service(req, path);
+	else if (!h && !cm_net_serve(req, path, mad, passed) &&
+		 !cm_hold(path, mad, passed))
 		cm_net_no_service(req, path);
 }
 

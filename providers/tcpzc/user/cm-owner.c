@@ -27,6 +27,7 @@
 #define CM_RETRY_NS	(20 * 1000000ull)
 #define CM_SLOW_RETRY_NS (1000 * 1000000ull)
 #define CM_LONELY_TRIES	100
+#define CM_PORT_TRIES	10
 #define CM_HELLO_NS	(2000 * 1000000ull)	/* a link that says nothing */
 #define CM_LINKS	4096
 #define CM_USER_LINKS	64			/* of each other user */
@@ -218,12 +219,12 @@ static bool cm_owner_become(void)
 static void cm_owner_missing(void)
 {
 	own.retry_at = cm_now() + CM_RETRY_NS;
-	if (own.port.fd >= 0) {
-		cm_port_read(true);	/* until an owner does */
+	if (own.lonely < (own.port.fd >= 0 ? CM_PORT_TRIES : CM_LONELY_TRIES)) {
+		own.lonely++;
 		return;
 	}
-	if (own.lonely < CM_LONELY_TRIES) {
-		own.lonely++;
+	if (own.port.fd >= 0) {		/* somebody keeps all from its name */
+		cm_port_read(true);
 		return;
 	}
 	if (own.lonely++ == CM_LONELY_TRIES)
