@@ -529,7 +529,11 @@ static void tcpzc_pass_on(struct tcpzc_qp *qp, struct sock *sk)
 	bh_lock_sock(sk);
 	if (sock_owned_by_user(sk)) {
 		tcpzc_count(qp->dev, TCPZC_CNT_TX_OWNED, 1);
-		queue_work(tcpzc_wq, &qp->conn.owned_work);
+		spin_lock(&qp->lock);
+		/* Not behind its cancellation: see tcpzc_io_exit(). */
+		if (!qp->dead)
+			queue_work(tcpzc_wq, &qp->conn.owned_work);
+		spin_unlock(&qp->lock);
 	} else {
 		spin_lock(&qp->lock);
 		tcpzc_pass(qp, sk == qp->conn.wsk || sk == qp->conn.rsk ?

@@ -534,41 +534,67 @@ static void tcpzc_engine_modify(struct tcpzc_qp *qp,
 	spin_unlock_bh(&qp->lock);
 }
 
+/* May the queue pair, in state @from, be modified so? */
+static bool tcpzc_modify_ok(const struct tcpzc_qp *qp, enum tz_state from,
+			    const struct ib_qp_attr *attr, int mask)
+{
+	enum tz_state to = mask & IB_QP_STATE ? (enum tz_state)attr->qp_state : from;
+
+	if ((mask & IB_QP_CUR_STATE) &&
+	    (enum tz_state)attr->cur_qp_state != from)
+		return false;
+	return tz_state_modify_ok(qp->eng.init.type, from, to, mask);
+}
+
 /*
- * The state may change to ERR at any moment, but by the engine only, and ERR
- * can be left for RESET alone.
+ * Check and change in one: the engine goes to ERR at any moment, which can be left
+ * for RESET alone.
  */
+static int tcpzc_engine_try_modify(struct tcpzc_qp *qp,
+				   const struct ib_qp_attr *attr, int mask)
+{
+	struct tz_qp_attr eng_attr;
+	int eng_mask = mask, rc = -EINVAL;
+
+	/* The engine knows the mask only. */
+	if (!attr->en_sqd_async_notify)
+		eng_mask &= ~IB_QP_EN_SQD_ASYNC_NOTIFY;
+	tcpzc_qp_engine_attr(attr, mask, &eng_attr);
+	eng_attr.state = (enum tz_state)attr->qp_state;
+	spin_lock_bh(&qp->lock);
+	if (tcpzc_modify_ok(qp, qp->eng.state, attr, mask)) {
+		tz_qp_modify(&qp->eng, &eng_attr, eng_mask, ktime_get_ns());
+		rc = 0;
+	}
+	spin_unlock_bh(&qp->lock);
+	return rc;
+}
+
 static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 			       int mask)
 {
 	enum tz_state from = READ_ONCE(qp->eng.state), to = from;
-	struct tz_qp_attr eng_attr;
+	int rc;
 
 	lockdep_assert_held(&qp->mutex);
 	/* The GSI is a UD queue pair but for this (IB 11.2.5.2). */
 	if (qp->ib.qp_type == IB_QPT_GSI && from == TZ_RESET)
 		mask |= IB_QP_PORT;
-	if ((mask & IB_QP_CUR_STATE) &&
-	    (enum tz_state)attr->cur_qp_state != from)
+	if (!tcpzc_modify_ok(qp, from, attr, mask))
 		return -EINVAL;
 	if (mask & IB_QP_STATE)
 		to = (enum tz_state)attr->qp_state;
-	if (!tz_state_modify_ok(qp->eng.init.type, from, to, mask))
-		return -EINVAL;
 	trace_tcpzc_modify(qp, to, mask);
-	tcpzc_qp_keep_attr(&qp->attr, attr, mask);
-	/* The engine knows the mask only. */
-	if (!attr->en_sqd_async_notify)
-		mask &= ~IB_QP_EN_SQD_ASYNC_NOTIFY;
-	tcpzc_qp_engine_attr(attr, mask, &eng_attr);
-	eng_attr.state = to;
 	if (to != from && (to == TZ_ERR || to == TZ_RESET))
 		tcpzc_io_catch_up(qp);
 	if (to == TZ_RESET) {
 		tcpzc_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
-	tcpzc_engine_modify(qp, &eng_attr, mask);
+	rc = tcpzc_engine_try_modify(qp, attr, mask);
+	if (rc)
+		return rc;
+	tcpzc_qp_keep_attr(&qp->attr, attr, mask);
 	if (from == TZ_INIT && to == TZ_RTR && !tz_qp_is_ud(&qp->eng))
 		tcpzc_conn_start(qp);
 	else
