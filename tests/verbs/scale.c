@@ -5,6 +5,7 @@
  */
 #include "common.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
@@ -565,6 +566,44 @@ static void busy_context(void)
 	end_free(ca);
 }
 
+/*
+ * A post may be held back while another's acknowledgement is on its way; when that
+ * comes at the same moment, somebody must send it all the same: nobody polls here.
+ */
+static void post_and_sleep(void)
+{
+	unsigned int i, n = 20000 / test_slow();
+	struct pollfd pfd = { .events = POLLIN };
+	struct rng r = { 4711 };
+	struct opts o = plain;
+	struct ibv_cq *cq;
+	struct ibv_wc wc;
+	struct pair p;
+	void *data;
+
+	o.waiting = WAIT_EVENT;
+	pair_open(&p, TOPO_CONTEXTS, &o, NULL);
+	for (i = 0; i < n; i++) {
+		struct wr first = wr_rdma(p.a, IBV_WR_RDMA_WRITE, i, 0, 8, p.b, 0);
+		volatile unsigned int spin = rng_below(&r, 40000);
+
+		first.flags &= ~IBV_SEND_SIGNALED;
+		check_rc(ibv_req_notify_cq(p.a->cq[CQ_SEND], 0), 0);
+		post_send(p.a, first);
+		while (spin--)
+			;
+		post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, i, 0, 8, p.b, 0));
+		pfd.fd = p.a->channel->fd;
+		check_msg(poll(&pfd, 1, 5000 * test_slow()) == 1,
+			  "round %u: asleep for ever", i);
+		check_eq(ibv_get_cq_event(p.a->channel, &cq, &data), 0);
+		ibv_ack_cq_events(cq, 1);
+		check_eq(ibv_poll_cq(cq, 1, &wc), 1);
+		check_wc_at(__FILE__, __LINE__, &wc, i, IBV_WC_SUCCESS);
+	}
+	pair_close(&p);
+}
+
 /* One thread polls a queue, another sleeps for its events. */
 static void poll_and_sleep(void)
 {
@@ -598,6 +637,7 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(many_qps_many_threads, 60),
 	CASE_LIMIT(poller_and_poster, 60),
 	CASE_LIMIT(busy_context, 60),
+	CASE_LIMIT(post_and_sleep, 60),
 	CASE_LIMIT(poll_and_sleep, 60),
 	CASES_END
 };

@@ -228,7 +228,7 @@ struct ub_qp {
 	atomic_uint turn;		/* UB_TURN_* */
 	atomic_uint claims;		/* polled completion queues it is on */
 	_Atomic u64 deadline;		/* of the engine or connection; 0 */
-	u32 rung;			/* send queue index at the last doorbell */
+	atomic_uint rung;		/* send queue index that a turn has seen */
 	bool dead;			/* destroyed; freed by the progress thread */
 	u32 events_reported;
 	struct ub_context *ctx;
@@ -478,6 +478,14 @@ void ub_turn_lock(struct ub_qp *qp);
 void ub_turn_unlock(struct ub_qp *qp);
 /* Take the turn, or tell its holder that there is more to do. */
 bool ub_turn_try_or_note(struct ub_qp *qp);
+
+/* What was posted before now is about to be sent: see ub_hold_back(). Turn held. */
+static inline void ub_note_rung(struct ub_qp *qp)
+{
+	atomic_store_explicit(&qp->rung,
+			      tz_load_acquire(&qp->base.sq.hdr->prod),
+			      memory_order_relaxed);
+}
 
 /* Receive, execute, send, as far as it goes without waiting. Turn held. */
 void ub_run(struct ub_qp *qp, u64 now);

@@ -273,8 +273,7 @@ static bool ub_tx(struct ub_qp *qp, u64 now)
 	int calls, n;
 
 	qp->conn.tx_after = 0;
-	__atomic_store_n(&qp->rung, tz_load_acquire(&qp->base.sq.hdr->prod),
-			 __ATOMIC_RELAXED);
+	ub_note_rung(qp);
 	for (calls = 0; calls < UB_TX_CALLS; calls++) {
 		enum ub_io io = ub_splice_flush(&qp->conn);
 
@@ -300,6 +299,22 @@ static bool ub_tx(struct ub_qp *qp, u64 now)
 
 /* ---- running ------------------------------------------------------------ */
 
+/*
+ * Nothing is outstanding, so nobody comes back for posts that were held back
+ * because something was: see ub_hold_back(). The holder runs once more for those
+ * that came during its turn.
+ */
+static void ub_look_again(struct ub_qp *qp)
+{
+	u32 *prod = &qp->base.sq.hdr->prod, rung;
+
+	if (tz_qp_outstanding(&qp->eng))
+		return;
+	rung = atomic_exchange(&qp->rung, tz_load_acquire(prod));
+	if (tz_load_acquire(prod) != rung)
+		atomic_fetch_or(&qp->turn, UB_TURN_MORE);
+}
+
 /* The end of each turn: hang up if all is said, set the next time. */
 static void ub_settle(struct ub_qp *qp, u64 now)
 {
@@ -324,6 +339,7 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 			ub_progress_by(qp->ctx, at);
 	}
 	ub_watch(qp);
+	ub_look_again(qp);
 }
 
 static void ub_timer(struct ub_qp *qp, u64 now)
@@ -415,9 +431,8 @@ void ub_flush_acks(struct ub_qp *qp)
  * acknowledgement arrives, or when enough have gathered. The first post after a
  * silence is always sent at once.
  */
-static bool ub_hold_back(struct ub_qp *qp)
+static bool ub_may_wait(struct ub_qp *qp, u32 rung)
 {
-	u32 rung = __atomic_load_n(&qp->rung, __ATOMIC_RELAXED);
 	u32 prod = tz_load_acquire(&qp->base.sq.hdr->prod);
 	u32 cons = tz_load_acquire(&qp->base.sq.hdr->cons);
 	u64 bytes;
@@ -427,6 +442,20 @@ static bool ub_hold_back(struct ub_qp *qp)
 	/* Those that gather are mostly alike. */
 	bytes = __atomic_load_n(&qp->base.sq_last_bytes, __ATOMIC_RELAXED);
 	return bytes * (prod - rung) < UB_HOLD_BYTES;
+}
+
+/*
+ * A post that waits for the last acknowledgement after this has come waits for
+ * ever. This thread has stored prod and reads cons; a turn has stored cons and, if
+ * nothing is outstanding any more, reads prod at its end (ub_look_again()). One of
+ * the two must see the other's store, so each exchanges @rung in between. If the
+ * turn was first, this reads the cons that it has stored; else it finds the post.
+ */
+static bool ub_hold_back(struct ub_qp *qp)
+{
+	if (!ub_may_wait(qp, atomic_load_explicit(&qp->rung, memory_order_relaxed)))
+		return false;
+	return ub_may_wait(qp, atomic_fetch_add(&qp->rung, 0));
 }
 
 void ub_ring_sq(struct tcpzc_qp *base)

@@ -217,8 +217,7 @@ void ub_ud_tx(struct ub_qp *qp)
 	struct tz_ud_out out;
 	int i;
 
-	__atomic_store_n(&qp->rung, tz_load_acquire(&qp->base.sq.hdr->prod),
-			 __ATOMIC_RELAXED);
+	ub_note_rung(qp);
 	for (i = 0; i < UB_UD_SENDS; i++)
 		if (!tz_ud_tx_next(&qp->eng, &out) || !ub_ud_send(qp, &out))
 			return;
