@@ -10,6 +10,7 @@
  *   tz_sgl.c	lists of ranges of memory regions
  *   tz_rq.c	consuming receive work requests
  *   tz_state.c	legal state transitions
+ *   tz_attr.c	attributes, the shape of rings
  *   tz_shake.c	hand-shake
  *   tz_key.c	memory keys
  *   tz_ud.c	datagrams

@@ -3,6 +3,7 @@
  * tz_qp.c - the life of a queue pair: initialisation, states, connection,
  * errors and flush, deadlines.
  */
+#include "tz_attr.h"
 #include "tz_engine.h"
 
 static void tz_qp_reset(struct tz_qp *qp)
@@ -43,41 +44,6 @@ void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init)
 
 /* ---- modify ------------------------------------------------------------- */
 
-static void tz_qp_set_attr(struct tz_qp *qp, const struct tz_qp_attr *attr,
-			   u32 mask)
-{
-	struct tz_qp_attr *a = &qp->attr;
-
-	if (mask & TZ_QP_ACCESS_FLAGS)
-		a->access = attr->access;
-	if (mask & TZ_QP_AV) {
-		memcpy(a->sgid, attr->sgid, sizeof(a->sgid));
-		memcpy(a->dgid, attr->dgid, sizeof(a->dgid));
-	}
-	if (mask & TZ_QP_DEST_QPN)
-		a->dest_qpn = attr->dest_qpn;
-	if (mask & TZ_QP_QKEY)
-		a->qkey = attr->qkey;
-	if (mask & TZ_QP_RQ_PSN)
-		a->rq_psn = attr->rq_psn;
-	if (mask & TZ_QP_SQ_PSN)
-		a->sq_psn = attr->sq_psn;
-	if (mask & TZ_QP_TIMEOUT)
-		a->timeout = attr->timeout;
-	if (mask & TZ_QP_RETRY_CNT)
-		a->retry_cnt = attr->retry_cnt;
-	if (mask & TZ_QP_RNR_RETRY)
-		a->rnr_retry = attr->rnr_retry;
-	if (mask & TZ_QP_MIN_RNR_TIMER)
-		a->min_rnr_timer = attr->min_rnr_timer;
-	if (mask & TZ_QP_MAX_QP_RD_ATOMIC)
-		a->max_rd_atomic = attr->max_rd_atomic;
-	if (mask & TZ_QP_MAX_DEST_RD_ATOMIC)
-		a->max_dest_rd_atomic = attr->max_dest_rd_atomic;
-	if (mask & TZ_QP_EN_SQD_ASYNC_NOTIFY)
-		qp->sqd_notify = true;
-}
-
 static void tz_qp_enter_rtr(struct tz_qp *qp)
 {
 	qp->rsp.expect_msn = qp->attr.rq_psn;
@@ -102,15 +68,15 @@ static void tz_qp_enter_sqd(struct tz_qp *qp)
 	tz_req_note_drained(qp);
 }
 
-void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
-		  u64 now)
+static void tz_qp_enter(struct tz_qp *qp, enum tz_state to)
 {
-	tz_qp_set_attr(qp, attr, mask);
-	if (!(mask & TZ_QP_STATE))
+	/* It may have failed since the caller looked; the error came last. */
+	if (qp->state == TZ_ERR && to != TZ_RESET)
 		return;
-	switch (attr->state) {
+	switch (to) {
 	case TZ_RESET:
 		tz_qp_reset(qp);
+		memset(&qp->attr, 0, sizeof(qp->attr));
 		qp->state = TZ_RESET;
 		break;
 	case TZ_RTR:
@@ -127,9 +93,20 @@ void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
 		tz_qp_fail(qp, 0, false);
 		break;
 	default:
-		qp->state = attr->state;
+		qp->state = to;
 		break;
 	}
+}
+
+void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
+		  u64 now)
+{
+	tz_attr_merge(&qp->attr, attr, mask);
+	if (mask & TZ_QP_EN_SQD_ASYNC_NOTIFY)
+		qp->sqd_notify = attr->sqd_notify;
+	if (!(mask & TZ_QP_STATE))
+		return;
+	tz_qp_enter(qp, attr->state);
 	tz_qp_kick(qp, now);
 }
 

@@ -45,6 +45,10 @@ struct tz_qp;
 #define TZ_ACCESS_REMOTE_WRITE	(1u << 1)
 #define TZ_ACCESS_REMOTE_READ	(1u << 2)
 #define TZ_ACCESS_REMOTE_ATOMIC	(1u << 3)
+#define TZ_ACCESS_MW_BIND	(1u << 4)
+#define TZ_ACCESS_FLUSH_GLOBAL	(1u << 8)
+#define TZ_ACCESS_FLUSH_PERSISTENT (1u << 9)
+#define TZ_ACCESS_OPTIONAL	0x3ff00000u	/* bits 20 to 29 */
 
 /*
  * What the engine knows of a memory region; the backend embeds it in its own
@@ -220,6 +224,7 @@ enum tz_state {
 #define TZ_QP_PATH_MIG_STATE		(1u << 18)
 #define TZ_QP_CAP			(1u << 19)
 #define TZ_QP_DEST_QPN			(1u << 20)
+#define TZ_QP_RATE_LIMIT		(1u << 25)
 
 /*
  * May a QP of @type (TZ_QPT_*) go from @from to @to with this attribute mask
@@ -230,11 +235,18 @@ bool tz_state_modify_ok(u32 type, enum tz_state from, enum tz_state to, u32 mask
 
 struct tz_qp_attr {
 	enum tz_state state;
+	enum tz_state cur_state;
 	u32 access;		/* TZ_ACCESS_* that peers may use */
 	u32 dest_qpn;
 	u32 qkey;		/* UD */
 	u32 sq_psn;
 	u32 rq_psn;
+	u32 path_mtu;		/* as enum ibv_mtu; asked for again, never used */
+	u32 path_mig_state;
+	u16 pkey_index;
+	u8 port_num;
+	bool sqd_notify;	/* an event when SQD has drained */
+	bool sq_draining;	/* query only */
 	u8 sgid[16];
 	u8 dgid[16];
 	u8 timeout;		/* 4.096 us * 2^timeout; 0: for ever */

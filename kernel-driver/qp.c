@@ -2,7 +2,6 @@
 /*
  * qp.c - queue pairs: memory, states, destruction.
  */
-#include <linux/log2.h>
 #include <linux/mm.h>
 #include <rdma/ib_cache.h>
 #include <rdma/uverbs_ioctl.h>
@@ -239,8 +238,8 @@ static int tcpzc_qp_alloc_rings(struct tcpzc_qp *qp, struct tz_qp_init *init,
 	init->sq_max_sge = max(cap->max_send_sge, 1u);
 	init->sq_max_inline = cap->max_inline_data;
 	qp->sq = tcpzc_uring_alloc(udata,
-				   roundup_pow_of_two(max(cap->max_send_wr, 1u)),
-				   tcpzc_sq_stride(init->sq_max_sge,
+				   tz_ring_depth(cap->max_send_wr),
+				   tz_sq_stride(init->sq_max_sge,
 						   init->sq_max_inline));
 	if (IS_ERR(qp->sq))
 		return PTR_ERR(qp->sq);
@@ -248,8 +247,8 @@ static int tcpzc_qp_alloc_rings(struct tcpzc_qp *qp, struct tz_qp_init *init,
 	if (attr->srq || !cap->max_recv_wr)
 		return 0;
 	init->rq_max_sge = max(cap->max_recv_sge, 1u);
-	qp->rq = tcpzc_uring_alloc(udata, roundup_pow_of_two(cap->max_recv_wr),
-				   tcpzc_rq_stride(init->rq_max_sge));
+	qp->rq = tcpzc_uring_alloc(udata, tz_ring_depth(cap->max_recv_wr),
+				   tz_rq_stride(init->rq_max_sge));
 	if (IS_ERR(qp->rq))
 		return PTR_ERR(qp->rq);
 	init->rq = tcpzc_engine_ring(qp->rq);
@@ -378,27 +377,6 @@ err_mem:
 
 /* ---- modify ------------------------------------------------------------- */
 
-#define TCPZC_QP_ATTRS \
-	(IB_QP_STATE | IB_QP_CUR_STATE | IB_QP_EN_SQD_ASYNC_NOTIFY | \
-	 IB_QP_ACCESS_FLAGS | IB_QP_PKEY_INDEX | IB_QP_PORT | IB_QP_AV | \
-	 IB_QP_PATH_MTU | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY | \
-	 IB_QP_RQ_PSN | IB_QP_MAX_QP_RD_ATOMIC | IB_QP_MIN_RNR_TIMER | \
-	 IB_QP_SQ_PSN | IB_QP_MAX_DEST_RD_ATOMIC | IB_QP_PATH_MIG_STATE | \
-	 IB_QP_DEST_QPN | IB_QP_QKEY)
-
-/* Alternate paths and rate limits: TCP's business, or nobody's. */
-#define TCPZC_QP_UNSUPPORTED \
-	(IB_QP_ALT_PATH | IB_QP_CAP | IB_QP_RATE_LIMIT)
-
-#define TCPZC_QP_ACCESS \
-	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | \
-	 IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
-	 IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
-
-#define TCPZC_MAX_24BIT		0xffffffu	/* QPNs, PSNs */
-#define TCPZC_MAX_TIMEOUT	31		/* 5 bits */
-#define TCPZC_MAX_RETRY		7		/* 3 bits */
-
 static bool tcpzc_av_ok(const struct rdma_ah_attr *ah)
 {
 	const struct ib_global_route *grh = &ah->grh;
@@ -408,122 +386,28 @@ static bool tcpzc_av_ok(const struct rdma_ah_attr *ah)
 	       grh->sgid_attr && !rdma_is_zero_gid(&grh->dgid);
 }
 
-static bool tcpzc_qp_states_ok(const struct ib_qp_attr *attr, int mask)
-{
-	if ((mask & IB_QP_STATE) && (attr->qp_state > IB_QPS_ERR ||
-				     attr->qp_state == IB_QPS_SQE))
-		return false;
-	return !(mask & IB_QP_CUR_STATE) || attr->cur_qp_state <= IB_QPS_ERR;
-}
-
-static bool tcpzc_qp_path_ok(const struct ib_qp_attr *attr, int mask)
-{
-	if ((mask & IB_QP_PKEY_INDEX) && attr->pkey_index)
-		return false;
-	if ((mask & IB_QP_PORT) && attr->port_num != TCPZC_PORT_NUM)
-		return false;
-	if ((mask & IB_QP_AV) && !tcpzc_av_ok(&attr->ah_attr))
-		return false;
-	if ((mask & IB_QP_PATH_MTU) && (attr->path_mtu < IB_MTU_256 ||
-					attr->path_mtu > IB_MTU_4096))
-		return false;
-	if ((mask & IB_QP_PATH_MIG_STATE) &&
-	    attr->path_mig_state != IB_MIG_MIGRATED)
-		return false;
-	return !(mask & IB_QP_DEST_QPN) || attr->dest_qp_num <= TCPZC_MAX_24BIT;
-}
-
-static bool tcpzc_qp_timing_ok(const struct ib_qp_attr *attr, int mask)
-{
-	if ((mask & IB_QP_TIMEOUT) && attr->timeout > TCPZC_MAX_TIMEOUT)
-		return false;
-	if ((mask & IB_QP_RETRY_CNT) && attr->retry_cnt > TCPZC_MAX_RETRY)
-		return false;
-	if ((mask & IB_QP_RNR_RETRY) && attr->rnr_retry > TCPZC_MAX_RETRY)
-		return false;
-	return !(mask & IB_QP_MIN_RNR_TIMER) ||
-	       attr->min_rnr_timer <= TCPZC_MAX_TIMEOUT;
-}
-
-static bool tcpzc_qp_rights_ok(const struct ib_qp_attr *attr, int mask)
-{
-	if ((mask & IB_QP_ACCESS_FLAGS) &&
-	    (attr->qp_access_flags & ~TCPZC_QP_ACCESS))
-		return false;
-	if ((mask & IB_QP_MAX_QP_RD_ATOMIC) &&
-	    attr->max_rd_atomic > TCPZC_MAX_RD_ATOMIC)
-		return false;
-	return !(mask & IB_QP_MAX_DEST_RD_ATOMIC) ||
-	       attr->max_dest_rd_atomic <= TCPZC_MAX_RD_ATOMIC;
-}
-
-static int tcpzc_qp_check_attr(const struct ib_qp_attr *attr, int mask)
-{
-	if (mask & TCPZC_QP_UNSUPPORTED)
-		return -EOPNOTSUPP;
-	if (mask & ~TCPZC_QP_ATTRS)
-		return -EINVAL;
-	if (!tcpzc_qp_states_ok(attr, mask) || !tcpzc_qp_path_ok(attr, mask) ||
-	    !tcpzc_qp_timing_ok(attr, mask) || !tcpzc_qp_rights_ok(attr, mask))
-		return -EINVAL;
-	return 0;
-}
-
-static void tcpzc_qp_engine_attr(const struct ib_qp_attr *attr, int mask,
-				 struct tz_qp_attr *out)
+/* What cannot be, whatever the state: -errno. */
+static int tcpzc_qp_check_attr(const struct ib_qp_attr *attr, int mask,
+			       struct tz_qp_attr *out)
 {
 	const struct ib_global_route *grh = &attr->ah_attr.grh;
 
-	memset(out, 0, sizeof(*out));
-	out->access = attr->qp_access_flags;
-	out->dest_qpn = attr->dest_qp_num;
-	out->qkey = attr->qkey;
-	out->sq_psn = attr->sq_psn & TCPZC_MAX_24BIT;
-	out->rq_psn = attr->rq_psn & TCPZC_MAX_24BIT;
-	if (mask & IB_QP_AV) {
-		memcpy(out->sgid, grh->sgid_attr->gid.raw, sizeof(out->sgid));
-		memcpy(out->dgid, grh->dgid.raw, sizeof(out->dgid));
+	tz_attr_from(out, attr);
+	switch (tz_attr_check(out, mask)) {
+	case TZ_ATTR_UNSUPPORTED:
+		return -EOPNOTSUPP;
+	case TZ_ATTR_INVALID:
+		return -EINVAL;
+	case TZ_ATTR_OK:
+		break;
 	}
-	out->timeout = attr->timeout;
-	out->retry_cnt = attr->retry_cnt;
-	out->rnr_retry = attr->rnr_retry;
-	out->min_rnr_timer = attr->min_rnr_timer;
-	out->max_rd_atomic = attr->max_rd_atomic;
-	out->max_dest_rd_atomic = attr->max_dest_rd_atomic;
-}
-
-/* Remember what was set, for query_qp. */
-static void tcpzc_qp_keep_attr(struct ib_qp_attr *kept,
-			       const struct ib_qp_attr *attr, int mask)
-{
-	if (mask & IB_QP_ACCESS_FLAGS)
-		kept->qp_access_flags = attr->qp_access_flags;
-	if (mask & IB_QP_PKEY_INDEX)
-		kept->pkey_index = attr->pkey_index;
-	if (mask & IB_QP_PORT)
-		kept->port_num = attr->port_num;
-	if (mask & IB_QP_QKEY)
-		kept->qkey = attr->qkey;
-	if (mask & IB_QP_AV) {
-		kept->ah_attr = attr->ah_attr;
-		kept->ah_attr.grh.sgid_attr = NULL;	/* ib_core's */
-	}
-	if (mask & IB_QP_PATH_MTU)
-		kept->path_mtu = attr->path_mtu;
-	if (mask & IB_QP_TIMEOUT)
-		kept->timeout = attr->timeout;
-	if (mask & IB_QP_RETRY_CNT)
-		kept->retry_cnt = attr->retry_cnt;
-	if (mask & IB_QP_RNR_RETRY)
-		kept->rnr_retry = attr->rnr_retry;
-	if (mask & IB_QP_MIN_RNR_TIMER)
-		kept->min_rnr_timer = attr->min_rnr_timer;
-	if (mask & IB_QP_MAX_QP_RD_ATOMIC)
-		kept->max_rd_atomic = attr->max_rd_atomic;
-	if (mask & IB_QP_MAX_DEST_RD_ATOMIC)
-		kept->max_dest_rd_atomic = attr->max_dest_rd_atomic;
-	if (mask & IB_QP_DEST_QPN)
-		kept->dest_qp_num = attr->dest_qp_num;
+	if (!(mask & IB_QP_AV))
+		return 0;
+	if (!tcpzc_av_ok(&attr->ah_attr))
+		return -EINVAL;
+	memcpy(out->sgid, grh->sgid_attr->gid.raw, sizeof(out->sgid));
+	memcpy(out->dgid, grh->dgid.raw, sizeof(out->dgid));
+	return 0;
 }
 
 static void tcpzc_engine_modify(struct tcpzc_qp *qp,
@@ -534,36 +418,18 @@ static void tcpzc_engine_modify(struct tcpzc_qp *qp,
 	spin_unlock_bh(&qp->lock);
 }
 
-/* May the queue pair, in state @from, be modified so? */
-static bool tcpzc_modify_ok(const struct tcpzc_qp *qp, enum tz_state from,
-			    const struct ib_qp_attr *attr, int mask)
-{
-	enum tz_state to = mask & IB_QP_STATE ? (enum tz_state)attr->qp_state : from;
-
-	if ((mask & IB_QP_CUR_STATE) &&
-	    (enum tz_state)attr->cur_qp_state != from)
-		return false;
-	return tz_state_modify_ok(qp->eng.init.type, from, to, mask);
-}
-
 /*
  * Check and change in one: the engine goes to ERR at any moment, which can be left
  * for RESET alone.
  */
 static int tcpzc_engine_try_modify(struct tcpzc_qp *qp,
-				   const struct ib_qp_attr *attr, int mask)
+				   const struct tz_qp_attr *attr, int mask)
 {
-	struct tz_qp_attr eng_attr;
-	int eng_mask = mask, rc = -EINVAL;
+	int rc = -EINVAL;
 
-	/* The engine knows the mask only. */
-	if (!attr->en_sqd_async_notify)
-		eng_mask &= ~IB_QP_EN_SQD_ASYNC_NOTIFY;
-	tcpzc_qp_engine_attr(attr, mask, &eng_attr);
-	eng_attr.state = (enum tz_state)attr->qp_state;
 	spin_lock_bh(&qp->lock);
-	if (tcpzc_modify_ok(qp, qp->eng.state, attr, mask)) {
-		tz_qp_modify(&qp->eng, &eng_attr, eng_mask, ktime_get_ns());
+	if (tz_attr_fits(&qp->eng, qp->eng.state, attr, mask)) {
+		tz_qp_modify(&qp->eng, attr, mask, ktime_get_ns());
 		rc = 0;
 	}
 	spin_unlock_bh(&qp->lock);
@@ -571,19 +437,18 @@ static int tcpzc_engine_try_modify(struct tcpzc_qp *qp,
 }
 
 static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
-			       int mask)
+			       const struct tz_qp_attr *eng_attr, int mask)
 {
-	enum tz_state from = READ_ONCE(qp->eng.state), to = from;
+	enum tz_state from = READ_ONCE(qp->eng.state);
+	enum tz_state to = mask & IB_QP_STATE ? eng_attr->state : from;
 	int rc;
 
 	lockdep_assert_held(&qp->mutex);
 	/* The GSI is a UD queue pair but for this (IB 11.2.5.2). */
 	if (qp->ib.qp_type == IB_QPT_GSI && from == TZ_RESET)
 		mask |= IB_QP_PORT;
-	if (!tcpzc_modify_ok(qp, from, attr, mask))
+	if (!tz_attr_fits(&qp->eng, from, eng_attr, mask))
 		return -EINVAL;
-	if (mask & IB_QP_STATE)
-		to = (enum tz_state)attr->qp_state;
 	trace_tcpzc_modify(qp, to, mask);
 	if (to != from && (to == TZ_ERR || to == TZ_RESET))
 		tcpzc_io_catch_up(qp);
@@ -591,10 +456,13 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 		tcpzc_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
-	rc = tcpzc_engine_try_modify(qp, attr, mask);
+	rc = tcpzc_engine_try_modify(qp, eng_attr, mask);
 	if (rc)
 		return rc;
-	tcpzc_qp_keep_attr(&qp->attr, attr, mask);
+	if (mask & IB_QP_AV) {
+		qp->attr.ah_attr = attr->ah_attr;
+		qp->attr.ah_attr.grh.sgid_attr = NULL;	/* ib_core's */
+	}
 	if (from == TZ_INIT && to == TZ_RTR && !tz_qp_is_ud(&qp->eng))
 		tcpzc_conn_start(qp);
 	else
@@ -606,13 +474,14 @@ int tcpzc_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 		    struct ib_udata *udata)
 {
 	struct tcpzc_qp *qp = to_tqp(ibqp);
+	struct tz_qp_attr eng_attr;
 	int rc;
 
-	rc = tcpzc_qp_check_attr(attr, mask);
+	rc = tcpzc_qp_check_attr(attr, mask, &eng_attr);
 	if (rc)
 		return rc;
 	mutex_lock(&qp->mutex);
-	rc = tcpzc_modify_locked(qp, attr, mask);
+	rc = tcpzc_modify_locked(qp, attr, &eng_attr, mask);
 	mutex_unlock(&qp->mutex);
 	return rc;
 }
@@ -621,19 +490,15 @@ int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 		   struct ib_qp_init_attr *init)
 {
 	struct tcpzc_qp *qp = to_tqp(ibqp);
+	struct tz_qp_attr eng_attr;
 
 	mutex_lock(&qp->mutex);
-	*attr = qp->attr;
-	mutex_unlock(&qp->mutex);
+	attr->ah_attr = qp->attr.ah_attr;
 	spin_lock_bh(&qp->lock);
-	attr->qp_state = (enum ib_qp_state)qp->eng.state;
-	attr->cur_qp_state = attr->qp_state;
-	attr->rq_psn = qp->eng.rsp.expect_msn & TCPZC_MAX_24BIT;
-	attr->sq_psn = qp->eng.req.next_msn & TCPZC_MAX_24BIT;
-	attr->sq_draining = qp->eng.state == TZ_SQD &&
-			    tz_qp_outstanding(&qp->eng);
+	tz_attr_query(&qp->eng, &eng_attr);
 	spin_unlock_bh(&qp->lock);
-	attr->path_mig_state = IB_MIG_MIGRATED;
+	mutex_unlock(&qp->mutex);
+	tz_attr_to(attr, &eng_attr);
 	tcpzc_qp_get_caps(qp, &attr->cap);
 	init->send_cq = ibqp->send_cq;
 	init->recv_cq = ibqp->recv_cq;

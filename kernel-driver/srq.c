@@ -15,7 +15,7 @@ static void tcpzc_srq_feed_work(struct work_struct *work)
 
 static u32 tcpzc_srq_depth(u32 max_wr)
 {
-	return roundup_pow_of_two(max_wr);
+	return tz_ring_depth(max_wr);
 }
 
 static void tcpzc_srq_use_ring(struct tcpzc_srq *srq, struct tcpzc_uring *ring)
@@ -49,7 +49,7 @@ int tcpzc_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
 	    max_sge > TCPZC_MAX_SGE)
 		return -EINVAL;
 	ring = tcpzc_uring_alloc(udata, tcpzc_srq_depth(attr->attr.max_wr),
-				 tcpzc_rq_stride(max_sge));
+				 tz_rq_stride(max_sge));
 	if (IS_ERR(ring))
 		return PTR_ERR(ring);
 	srq->dev = to_tdev(ibsrq->device);
@@ -125,7 +125,7 @@ static int tcpzc_srq_resize(struct tcpzc_srq *srq, u32 max_wr,
 	if (rc)
 		return rc;
 	ring = tcpzc_uring_alloc(udata, tcpzc_srq_depth(max_wr),
-				 tcpzc_rq_stride(srq->max_sge));
+				 tz_rq_stride(srq->max_sge));
 	if (IS_ERR(ring))
 		return PTR_ERR(ring);
 	tcpzc_srq_answer(ring, srq->max_sge, &resp);

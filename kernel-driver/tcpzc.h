@@ -55,6 +55,7 @@
 #include <rdma/ib_umem.h>
 
 #include "compat.h"
+#include "tz_attr.h"
 #include "tz_key.h"
 #include "tz_qp.h"
 #include "tz_shake.h"
@@ -263,7 +264,9 @@ struct tcpzc_qp {
 	struct tcpzc_srq *srq;
 	struct list_head srq_node;	/* tcpzc_srq.starving, under its lock */
 	struct tcpzc_uring *sq, *rq;	/* rq is NULL without a receive queue */
-	struct ib_qp_attr attr;		/* as set, for query_qp; under mutex */
+	struct {
+		struct rdma_ah_attr ah_attr;
+	} attr;				/* what the engine does not keep; mutex */
 
 	refcount_t refs;		/* lookups by number */
 	struct completion released;
@@ -464,20 +467,6 @@ void tcpzc_srq_feed(struct tcpzc_srq *srq);
 void tcpzc_srq_forget(struct tcpzc_qp *qp);
 
 /* ---- qp.c --------------------------------------------------------------- */
-
-/* Bytes of a slot of a send queue, of a receive queue. */
-static inline u32 tcpzc_sq_stride(u32 max_sge, u32 max_inline)
-{
-	u32 data = max_t(u32, max_sge * sizeof(struct tcpzc_sge), max_inline);
-
-	return ALIGN(sizeof(struct tcpzc_send_wqe) + data, 64);
-}
-
-static inline u32 tcpzc_rq_stride(u32 max_sge)
-{
-	return ALIGN(sizeof(struct tcpzc_recv_wqe) +
-		     max_sge * sizeof(struct tcpzc_sge), 64);
-}
 
 int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 		    struct ib_udata *udata);

@@ -98,86 +98,20 @@ struct ibv_qp *tcpzc_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 
 /* ---- modify ------------------------------------------------------------- */
 
-#define TCPZC_QP_ATTRS \
-	(IBV_QP_STATE | IBV_QP_CUR_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY | \
-	 IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_AV | \
-	 IBV_QP_PATH_MTU | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | \
-	 IBV_QP_RNR_RETRY | IBV_QP_RQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC | \
-	 IBV_QP_MIN_RNR_TIMER | IBV_QP_SQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | \
-	 IBV_QP_PATH_MIG_STATE | IBV_QP_DEST_QPN | IBV_QP_QKEY)
-
-/* Alternate paths and rate limits: TCP's business, or nobody's. */
-#define TCPZC_QP_UNSUPPORTED \
-	(IBV_QP_ALT_PATH | IBV_QP_CAP | IBV_QP_RATE_LIMIT)
-
-#define TCPZC_QP_ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC | \
-	 IBV_ACCESS_MW_BIND | IBV_ACCESS_OPTIONAL_RANGE)
-
-#define TCPZC_MAX_24BIT		0xffffffu	/* QPNs, PSNs */
-#define TCPZC_MAX_TIMEOUT	31		/* 5 bits */
-#define TCPZC_MAX_RETRY		7		/* 3 bits */
-
-static bool tcpzc_qp_states_ok(const struct ibv_qp_attr *attr, int mask)
-{
-	if ((mask & IBV_QP_STATE) && (attr->qp_state > IBV_QPS_ERR ||
-				      attr->qp_state == IBV_QPS_SQE))
-		return false;
-	return !(mask & IBV_QP_CUR_STATE) || attr->cur_qp_state <= IBV_QPS_ERR;
-}
-
-static bool tcpzc_qp_path_ok(const struct ibv_qp_attr *attr, int mask)
-{
-	if ((mask & IBV_QP_PKEY_INDEX) && attr->pkey_index)
-		return false;
-	if ((mask & IBV_QP_PORT) && attr->port_num != TCPZC_PORT)
-		return false;
-	if ((mask & IBV_QP_AV) && !tcpzc_ah_attr_ok(&attr->ah_attr))
-		return false;
-	if ((mask & IBV_QP_PATH_MTU) && (attr->path_mtu < IBV_MTU_256 ||
-					 attr->path_mtu > IBV_MTU_4096))
-		return false;
-	if ((mask & IBV_QP_PATH_MIG_STATE) &&
-	    attr->path_mig_state != IBV_MIG_MIGRATED)
-		return false;
-	return !(mask & IBV_QP_DEST_QPN) || attr->dest_qp_num <= TCPZC_MAX_24BIT;
-}
-
-static bool tcpzc_qp_timing_ok(const struct ibv_qp_attr *attr, int mask)
-{
-	if ((mask & IBV_QP_TIMEOUT) && attr->timeout > TCPZC_MAX_TIMEOUT)
-		return false;
-	if ((mask & IBV_QP_RETRY_CNT) && attr->retry_cnt > TCPZC_MAX_RETRY)
-		return false;
-	if ((mask & IBV_QP_RNR_RETRY) && attr->rnr_retry > TCPZC_MAX_RETRY)
-		return false;
-	return !(mask & IBV_QP_MIN_RNR_TIMER) ||
-	       attr->min_rnr_timer <= TCPZC_MAX_TIMEOUT;
-}
-
-static bool tcpzc_qp_rights_ok(const struct ibv_qp_attr *attr, int mask)
-{
-	if ((mask & IBV_QP_ACCESS_FLAGS) &&
-	    (attr->qp_access_flags & ~TCPZC_QP_ACCESS))
-		return false;
-	if ((mask & IBV_QP_MAX_QP_RD_ATOMIC) &&
-	    attr->max_rd_atomic > TCPZC_MAX_RD_ATOMIC)
-		return false;
-	return !(mask & IBV_QP_MAX_DEST_RD_ATOMIC) ||
-	       attr->max_dest_rd_atomic <= TCPZC_MAX_RD_ATOMIC;
-}
-
 static int tcpzc_check_qp_attr(const struct ibv_qp_attr *attr, int mask)
 {
-	if (mask & TCPZC_QP_UNSUPPORTED)
+	struct tz_qp_attr a;
+
+	tz_attr_from(&a, attr);
+	switch (tz_attr_check(&a, mask)) {
+	case TZ_ATTR_UNSUPPORTED:
 		return EOPNOTSUPP;
-	if (mask & ~TCPZC_QP_ATTRS)
+	case TZ_ATTR_INVALID:
 		return EINVAL;
-	if (!tcpzc_qp_states_ok(attr, mask) || !tcpzc_qp_path_ok(attr, mask) ||
-	    !tcpzc_qp_timing_ok(attr, mask) || !tcpzc_qp_rights_ok(attr, mask))
-		return EINVAL;
-	return 0;
+	case TZ_ATTR_OK:
+		break;
+	}
+	return (mask & IBV_QP_AV) && !tcpzc_ah_attr_ok(&attr->ah_attr) ? EINVAL : 0;
 }
 
 static void tcpzc_reload_rings(struct tcpzc_qp *qp)
@@ -210,8 +144,8 @@ int tcpzc_modify_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask)
 	if (rc)
 		return rc;
 	/* Programs pass random numbers and expect the device to cut them. */
-	a.sq_psn &= TCPZC_MAX_24BIT;
-	a.rq_psn &= TCPZC_MAX_24BIT;
+	a.sq_psn &= TZ_MAX_24BIT;
+	a.rq_psn &= TZ_MAX_24BIT;
 	rc = be->modify_qp(qp, &a, mask);
 	if (rc)
 		return rc;

@@ -22,6 +22,8 @@
 #include <infiniband/driver.h>
 #include <rdma/tcpzc-abi.h>
 
+#include "tz_attr.h"
+
 struct tcpzc_backend;
 
 struct tcpzc_device {
@@ -240,23 +242,6 @@ static inline struct tcpzc_qp *to_tqp(struct ibv_qp *qp)
 static inline struct tcpzc_ah *to_tah(struct ibv_ah *ah)
 {
 	return container_of(ah, struct tcpzc_ah, ibah);
-}
-
-/* Bytes of a slot of a send queue, of a receive queue. */
-static inline uint32_t tcpzc_sq_stride(uint32_t max_sge, uint32_t max_inline)
-{
-	uint32_t data = max_sge * sizeof(struct tcpzc_sge);
-
-	if (data < max_inline)
-		data = max_inline;
-	return (sizeof(struct tcpzc_send_wqe) + data + 63) & ~63u;
-}
-
-static inline uint32_t tcpzc_rq_stride(uint32_t max_sge)
-{
-	uint32_t data = max_sge * sizeof(struct tcpzc_sge);
-
-	return (sizeof(struct tcpzc_recv_wqe) + data + 63) & ~63u;
 }
 
 /* How many objects (QPs, regions, ...) are in an object: it is busy then. */

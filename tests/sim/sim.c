@@ -289,6 +289,7 @@ static void sim_modify(struct sim_qp *q, enum tz_state to, u32 mask)
 		  "%s: %u to %u, mask %x", q->name, from, to, mask);
 	TRACE(q, "modify to %u", to);
 	q->attr.state = to;
+	q->attr.sqd_notify = true;
 	sim_enter(q);
 	tz_qp_modify(&q->b.qp, &q->attr, mask, q->sim->now);
 	sim_wake(q);

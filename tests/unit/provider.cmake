@@ -17,7 +17,7 @@ target_include_directories(provider_fake PUBLIC
   "${PROVIDER_TEST_ROOT}/include/uapi")
 target_compile_definitions(provider_fake PUBLIC _GNU_SOURCE)
 target_link_libraries(provider_fake
-  PUBLIC tcpzc_ibverbs cmocka Threads::Threads
+  PUBLIC tz_engine tcpzc_ibverbs cmocka Threads::Threads
   PRIVATE tcpzc_options)
 
 foreach(NAME objects cq post)
@@ -34,7 +34,6 @@ list(FILTER KERNEL_BACKEND_SOURCES EXCLUDE REGEX "/kb_door\\.c$")
 add_executable(provider_kernel
   "${CMAKE_CURRENT_LIST_DIR}/provider_kernel.c"
   "${CMAKE_CURRENT_LIST_DIR}/provider_kernel_fake.c"
-  "${PROVIDER_TEST_ROOT}/engine/tz_rq.c"
   ${PROVIDER_TEST_SOURCES} ${KERNEL_BACKEND_SOURCES})
 target_include_directories(provider_kernel PRIVATE
   "${PROVIDER_TEST_ROOT}/providers/tcpzc"
@@ -43,5 +42,5 @@ target_include_directories(provider_kernel PRIVATE
   "${PROVIDER_TEST_ROOT}/include/uapi")
 target_compile_definitions(provider_kernel PRIVATE _GNU_SOURCE)
 target_link_libraries(provider_kernel
-  PRIVATE tcpzc_ibverbs cmocka Threads::Threads tcpzc_options)
+  PRIVATE tz_engine tcpzc_ibverbs cmocka Threads::Threads tcpzc_options)
 add_test(NAME provider_kernel COMMAND provider_kernel)

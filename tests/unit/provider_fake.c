@@ -223,7 +223,7 @@ static struct tcpzc_srq *fb_create_srq(struct tcpzc_pd *pd,
 		return NULL;
 	srq->max_sge = attr->attr.max_sge;
 	fake_ring_init(&srq->ring, attr->attr.max_wr,
-		       tcpzc_rq_stride(srq->max_sge));
+		       tz_rq_stride(srq->max_sge));
 	return srq;
 }
 
@@ -270,9 +270,9 @@ static struct tcpzc_qp *fb_create_qp(struct tcpzc_pd *pd,
 	qp->rq_max_sge = cap->max_recv_sge;
 	qp->max_inline = cap->max_inline_data;
 	fake_ring_init(&qp->sq, cap->max_send_wr,
-		       tcpzc_sq_stride(qp->sq_max_sge, qp->max_inline));
+		       tz_sq_stride(qp->sq_max_sge, qp->max_inline));
 	fake_ring_init(&qp->rq, cap->max_recv_wr,
-		       tcpzc_rq_stride(qp->rq_max_sge));
+		       tz_rq_stride(qp->rq_max_sge));
 	tcpzc_init_ibqp(&qp->vqp.qp, &pd->ibpd, attr);
 	return qp;
 }

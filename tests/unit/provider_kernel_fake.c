@@ -181,7 +181,7 @@ int ibv_cmd_create_srq(struct ibv_pd *pd, struct ibv_srq *srq,
 	srq->context = pd->context;
 	drv->max_sge = attr->attr.max_sge;
 	fk_ring(&drv->ring, fk_pow2(attr->attr.max_wr),
-		tcpzc_rq_stride(drv->max_sge));
+		tz_rq_stride(drv->max_sge));
 	return fk_create(&srq->handle);
 }
 
@@ -193,7 +193,7 @@ int ibv_cmd_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask,
 	struct tcpzc_uresp_srq *drv = (void *)(uintptr_t)req->resp_addr;
 
 	if (mask & IBV_SRQ_MAX_WR)
-		fk_ring(&drv->ring, fk_pow2(attr->max_wr), tcpzc_rq_stride(4));
+		fk_ring(&drv->ring, fk_pow2(attr->max_wr), tz_rq_stride(4));
 	return fk_fails();
 }
 
@@ -215,10 +215,10 @@ int ibv_cmd_create_qp(struct ibv_pd *pd, struct ibv_qp *qp,
 	drv->rq_max_sge = attr->cap.max_recv_sge;
 	drv->max_inline = attr->cap.max_inline_data;
 	fk_ring(&drv->sq, fk_pow2(attr->cap.max_send_wr),
-		tcpzc_sq_stride(drv->sq_max_sge, drv->max_inline));
+		tz_sq_stride(drv->sq_max_sge, drv->max_inline));
 	if (attr->cap.max_recv_wr)
 		fk_ring(&drv->rq, fk_pow2(attr->cap.max_recv_wr),
-			tcpzc_rq_stride(drv->rq_max_sge));
+			tz_rq_stride(drv->rq_max_sge));
 	return fk_create(&qp->handle);
 }
 

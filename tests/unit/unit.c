@@ -313,7 +313,7 @@ void unit_tick(struct unit *u, u64 ns)
 
 void unit_modify(struct unit *u, enum tz_state to)
 {
-	struct tz_qp_attr a = { .state = to };
+	struct tz_qp_attr a = { .state = to, .sqd_notify = true };
 
 	tz_qp_modify(&u->q.qp, &a, TZ_QP_STATE |
 		     (to == TZ_SQD ? TZ_QP_EN_SQD_ASYNC_NOTIFY : 0), u->now);

@@ -189,6 +189,12 @@ static void bad_values(void)
 	BAD_VALUE(IBV_QPS_RTS, RTS_MASK, a.max_rd_atomic = 129);
 	BAD_VALUE(IBV_QPS_RTS, RTS_MASK | IBV_QP_CUR_STATE,
 		  a.cur_qp_state = IBV_QPS_RTS);
+	/* Rights that are not used here are known nevertheless. */
+	bring_to(e, IBV_QPS_RESET);
+	a = all_attrs(e, IBV_QPS_INIT);
+	a.qp_access_flags |= IBV_ACCESS_MW_BIND | IBV_ACCESS_RELAXED_ORDERING |
+			     1 << 8 | 1 << 9;	/* IBV_ACCESS_FLUSH_* */
+	check_rc(end_modify(e, &a, INIT_MASK), 0);
 	/* A random PSN is cut to 24 bits, as programs expect. */
 	bring_to(e, IBV_QPS_INIT);
 	a = all_attrs(e, IBV_QPS_RTR);

@@ -25,11 +25,11 @@ static int kb_map_qp(struct kb_qp *qp, struct ibv_context *ctx,
 	b->rq_max_sge = resp->rq_max_sge;
 	b->max_inline = resp->max_inline;
 	err = kb_map_ring(ctx, &resp->sq,
-			  tcpzc_sq_stride(b->sq_max_sge, b->max_inline), &b->sq,
+			  tz_sq_stride(b->sq_max_sge, b->max_inline), &b->sq,
 			  &qp->sq_map);
 	if (err || !resp->rq.bytes)
 		return err;
-	err = kb_map_ring(ctx, &resp->rq, tcpzc_rq_stride(b->rq_max_sge),
+	err = kb_map_ring(ctx, &resp->rq, tz_rq_stride(b->rq_max_sge),
 			  &b->rq, &qp->rq_map);
 	if (err)
 		kb_unmap(&qp->sq_map);

@@ -42,7 +42,7 @@ struct tcpzc_srq *kb_create_srq(struct tcpzc_pd *pd,
 		goto err_free;
 	srq->base.max_sge = resp.drv.max_sge;
 	err = kb_map_ring(pd->ibpd.context, &resp.drv.ring,
-			  tcpzc_rq_stride(srq->base.max_sge), &srq->base.ring,
+			  tz_rq_stride(srq->base.max_sge), &srq->base.ring,
 			  &srq->map);
 	if (err)
 		goto err_srq;
@@ -65,7 +65,7 @@ static int kb_srq_use_ring(struct kb_srq *srq,
 	int err;
 
 	err = kb_map_ring(srq->base.ibsrq.context, &resp->ring,
-			  tcpzc_rq_stride(srq->base.max_sge), &ring, &map);
+			  tz_rq_stride(srq->base.max_sge), &ring, &map);
 	if (err)
 		return err;
 	kb_unmap(&srq->map);

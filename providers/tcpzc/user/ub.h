@@ -37,6 +37,7 @@
 
 #include "../tcpzc.h"
 #include "../tcpzc-ids.h"
+#include "tz_attr.h"
 #include "tz_key.h"
 #include "tz_qp.h"
 #include "tz_shake.h"
@@ -75,15 +76,6 @@ static inline u64 ub_now(void)
 }
 
 /* The depth of a ring for @n entries. */
-static inline u32 ub_pow2(u32 n)
-{
-	u32 p = 1;
-
-	while (p < n)
-		p <<= 1;
-	return p;
-}
-
 /* ---- objects ------------------------------------------------------------ */
 
 /* Something in the progress thread's epoll set. */
@@ -232,7 +224,9 @@ struct ub_qp {
 	bool dead;			/* destroyed; freed by the progress thread */
 	u32 events_reported;
 	struct ub_context *ctx;
-	struct ibv_qp_attr attr;	/* as set, for query_qp */
+	struct {
+		struct ibv_ah_attr ah_attr;
+	} attr;				/* what the engine does not keep */
 	struct ub_conn conn;
 	struct tz_qp eng;
 	void *mem;			/* rings, swqes and buffers */

@@ -124,14 +124,14 @@ static void ub_qp_set_caps(struct ub_qp *qp, const struct ibv_qp_init_attr *attr
 	b->rq_max_sge = attr->srq ? 0 : attr->cap.max_recv_sge;
 	b->max_inline = attr->cap.max_inline_data;
 	b->sq_sig_all = attr->sq_sig_all;
-	b->sq.depth = ub_pow2(attr->cap.max_send_wr);
-	b->sq.stride = tcpzc_sq_stride(b->sq_max_sge, b->max_inline);
+	b->sq.depth = tz_ring_depth(attr->cap.max_send_wr);
+	b->sq.stride = tz_sq_stride(b->sq_max_sge, b->max_inline);
 	if (attr->srq || !attr->cap.max_recv_wr)
 		return;
 	if (!b->rq_max_sge)
 		b->rq_max_sge = 1;
-	b->rq.depth = ub_pow2(attr->cap.max_recv_wr);
-	b->rq.stride = tcpzc_rq_stride(b->rq_max_sge);
+	b->rq.depth = tz_ring_depth(attr->cap.max_recv_wr);
+	b->rq.stride = tz_rq_stride(b->rq_max_sge);
 }
 
 /* The engine calls back before the library has filled in the verbs object. */
@@ -247,62 +247,6 @@ void ub_qp_free(struct ub_qp *qp)
 
 /* ---- modify, query ------------------------------------------------------ */
 
-/* What the mask does not name may be anything, and is not looked at by the engine. */
-static void ub_engine_attr(const struct ub_context *ctx,
-			   const struct ibv_qp_attr *attr, int mask,
-			   struct tz_qp_attr *out)
-{
-	memset(out, 0, sizeof(*out));
-	out->state = (enum tz_state)attr->qp_state;
-	out->qkey = attr->qkey;
-	out->access = attr->qp_access_flags;
-	out->dest_qpn = attr->dest_qp_num;
-	out->sq_psn = attr->sq_psn;
-	out->rq_psn = attr->rq_psn;
-	if (mask & IBV_QP_AV) {
-		memcpy(out->sgid, &ctx->gids[attr->ah_attr.grh.sgid_index], 16);
-		memcpy(out->dgid, &attr->ah_attr.grh.dgid, 16);
-	}
-	out->timeout = attr->timeout;
-	out->retry_cnt = attr->retry_cnt;
-	out->rnr_retry = attr->rnr_retry;
-	out->min_rnr_timer = attr->min_rnr_timer;
-	out->max_rd_atomic = attr->max_rd_atomic;
-	out->max_dest_rd_atomic = attr->max_dest_rd_atomic;
-}
-
-/* Remember what was set, for query_qp. */
-static void ub_keep_attr(struct ibv_qp_attr *kept, const struct ibv_qp_attr *attr,
-			 int mask)
-{
-	if (mask & IBV_QP_ACCESS_FLAGS)
-		kept->qp_access_flags = attr->qp_access_flags;
-	if (mask & IBV_QP_PKEY_INDEX)
-		kept->pkey_index = attr->pkey_index;
-	if (mask & IBV_QP_PORT)
-		kept->port_num = attr->port_num;
-	if (mask & IBV_QP_QKEY)
-		kept->qkey = attr->qkey;
-	if (mask & IBV_QP_AV)
-		kept->ah_attr = attr->ah_attr;
-	if (mask & IBV_QP_PATH_MTU)
-		kept->path_mtu = attr->path_mtu;
-	if (mask & IBV_QP_TIMEOUT)
-		kept->timeout = attr->timeout;
-	if (mask & IBV_QP_RETRY_CNT)
-		kept->retry_cnt = attr->retry_cnt;
-	if (mask & IBV_QP_RNR_RETRY)
-		kept->rnr_retry = attr->rnr_retry;
-	if (mask & IBV_QP_MIN_RNR_TIMER)
-		kept->min_rnr_timer = attr->min_rnr_timer;
-	if (mask & IBV_QP_MAX_QP_RD_ATOMIC)
-		kept->max_rd_atomic = attr->max_rd_atomic;
-	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC)
-		kept->max_dest_rd_atomic = attr->max_dest_rd_atomic;
-	if (mask & IBV_QP_DEST_QPN)
-		kept->dest_qp_num = attr->dest_qp_num;
-}
-
 /* The address vector must name a GID that this device and the engine have. */
 static bool ub_av_ok(const struct ub_context *ctx, const struct ibv_qp_attr *attr)
 {
@@ -338,20 +282,20 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	struct tz_qp_attr eng_attr;
 	u64 now = ub_now();
 
-	if ((mask & IBV_QP_CUR_STATE) && (enum tz_state)attr->cur_qp_state != from)
-		return EINVAL;
+	tz_attr_from(&eng_attr, attr);
 	if (mask & IBV_QP_STATE)
-		to = (enum tz_state)attr->qp_state;
-	if (!tz_state_modify_ok(qp->eng.init.type, from, to, mask))
+		to = eng_attr.state;
+	if (!tz_attr_fits(&qp->eng, from, &eng_attr, mask))
 		return EINVAL;
 	if ((mask & IBV_QP_AV) && !ub_av_ok(qp->ctx, attr))
 		return EINVAL;
-	ub_keep_attr(&qp->attr, attr, mask);
-	/* The engine knows the mask only. */
-	if ((mask & IBV_QP_EN_SQD_ASYNC_NOTIFY) && !attr->en_sqd_async_notify)
-		mask &= ~IBV_QP_EN_SQD_ASYNC_NOTIFY;
-	ub_engine_attr(qp->ctx, attr, mask, &eng_attr);
-	eng_attr.state = to;
+	if (mask & IBV_QP_AV) {
+		qp->attr.ah_attr = attr->ah_attr;
+		memcpy(eng_attr.sgid, &qp->ctx->gids[attr->ah_attr.grh.sgid_index],
+		       sizeof(eng_attr.sgid));
+		memcpy(eng_attr.dgid, &attr->ah_attr.grh.dgid,
+		       sizeof(eng_attr.dgid));
+	}
 	if (to != from && (to == TZ_ERR || to == TZ_RESET))
 		ub_catch_up(qp, now);
 	if (to == TZ_RESET) {
@@ -384,20 +328,17 @@ int ub_query_qp(struct tcpzc_qp *base, struct ibv_qp_attr *attr, int mask,
 		struct ibv_qp_init_attr *init_attr)
 {
 	struct ub_qp *qp = (struct ub_qp *)base;
+	struct tz_qp_attr eng_attr;
 
 	(void)mask;
 	(void)init_attr;
 	if (ub_forked(qp->ctx))
 		return EIO;
 	ub_turn_lock(qp);
-	*attr = qp->attr;
-	attr->qp_state = (enum ibv_qp_state)qp->eng.state;
-	attr->cur_qp_state = attr->qp_state;
-	attr->rq_psn = qp->eng.rsp.expect_msn & 0xffffff;
-	attr->sq_psn = qp->eng.req.next_msn & 0xffffff;
-	attr->path_mig_state = IBV_MIG_MIGRATED;
-	attr->sq_draining = qp->eng.state == TZ_SQD &&
-			    tz_qp_outstanding(&qp->eng);
+	memset(attr, 0, sizeof(*attr));
+	attr->ah_attr = qp->attr.ah_attr;
+	tz_attr_query(&qp->eng, &eng_attr);
+	tz_attr_to(attr, &eng_attr);
 	ub_turn_unlock(qp);
 	return 0;
 }

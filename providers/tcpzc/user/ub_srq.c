@@ -11,8 +11,8 @@ static int ub_srq_alloc_ring(struct tcpzc_ring *ring, u32 max_wr, u32 max_sge)
 {
 	void *hdr, *slots;
 
-	ring->depth = ub_pow2(max_wr);
-	ring->stride = tcpzc_rq_stride(max_sge);
+	ring->depth = tz_ring_depth(max_wr);
+	ring->stride = tz_rq_stride(max_sge);
 	ring->prod = 0;
 	ring->cons = 0;
 	if (posix_memalign(&hdr, 64, sizeof(struct tcpzc_ring_hdr)))
