@@ -940,15 +940,7 @@ static void *bind_and_listen(void *arg)
 	return NULL;
 }
 
-static void *get_event(void *ch)
-{
-	struct rdma_cm_event *ev;
-
-	rdma_get_cm_event(ch, &ev);
-	return NULL;
-}
-
-/* Only rdma_get_cm_event() waits, and is a cancellation point. */
+/* Only the command behind rdma_get_cm_event() waits, and is a cancellation point. */
 static void cancelled(void)
 {
 	struct rdma_cm_event *ev;
@@ -968,10 +960,12 @@ static void cancelled(void)
 		check_rc(pthread_join(thread, &rc), 0);
 		check(rc == PTHREAD_CANCELED);
 	}
-	check_rc(pthread_create(&thread, NULL, get_event, srv.ch), 0);
+#ifndef TEST_TSAN		/* its recv() does not survive that */
+	check_rc(pthread_create(&thread, NULL, wait_for_event, &srv.ch->fd), 0);
 	check_rc(pthread_cancel(thread), 0);
 	check_rc(pthread_join(thread, &rc), 0);
 	check(rc == PTHREAD_CANCELED);
+#endif
 	id = connect_both();
 	check_rc(fcntl(srv.ch->fd, F_SETFL, O_NONBLOCK), 0);
 	check_rc(rdma_get_cm_event(srv.ch, &ev), -1);
