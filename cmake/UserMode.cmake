@@ -28,7 +28,7 @@ set_target_properties(tcpzc-preload PROPERTIES
 # rdma_cm in the process: loaded by the preload library when it is asked for.
 file(GLOB CM_SOURCES CONFIGURE_DEPENDS "${USER}/cm-*.c")
 find_package(Threads REQUIRED)
-add_library(tcpzc-cm MODULE ${CM_SOURCES} "${USER}/links.c")
+add_library(tcpzc-cm MODULE ${CM_SOURCES} "${USER}/links.c" "${USER}/thread.c")
 target_include_directories(tcpzc-cm PRIVATE
   "${PROJECT_SOURCE_DIR}/providers/tcpzc" "${TCPZC_UAPI}")
 target_link_libraries(tcpzc-cm PRIVATE tz_engine tcpzc_options Threads::Threads)

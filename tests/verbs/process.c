@@ -5,8 +5,10 @@
  */
 #include "common.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -240,6 +242,82 @@ static void fork_storm(void)
 	}
 }
 
+/* ---- the progress thread ------------------------------------------------ */
+
+static pid_t find_thread(const char *name)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *d;
+	pid_t tid = 0;
+
+	check(dir);
+	while (!tid && (d = readdir(dir))) {
+		char path[300], comm[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
+		f = fopen(path, "r");
+		if (f && fgets(comm, sizeof(comm), f) &&
+		    !strncmp(comm, name, strlen(name)) && comm[strlen(name)] == '\n')
+			tid = atoi(d->d_name);
+		if (f)
+			fclose(f);
+	}
+	closedir(dir);
+	return tid;
+}
+
+static void *open_pinned(void *arg)
+{
+	const struct sched_param prio = { .sched_priority = 1 };
+	cpu_set_t *one = arg;
+
+	check(!sched_setaffinity(0, sizeof(*one), one));
+	/* Who may not have that shows the other half only. */
+	if (sched_setscheduler(0, SCHED_FIFO, &prio))
+		test_note("no real-time priority: %m");
+	return open_device(NULL);
+}
+
+/*
+ * The thread that opens the device, the first or another, is pinned and real-time:
+ * the progress thread is neither.
+ */
+static void progress_thread(void)
+{
+	cpu_set_t all, one, got;
+	struct ibv_context *ctx;
+	pthread_t opener;
+	int other, cpu = 0;
+	void *opened;
+	pid_t tid;
+
+	check(!sched_getaffinity(0, sizeof(all), &all));
+	while (!CPU_ISSET(cpu, &all))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	for (other = 1; other >= 0; other--) {
+		test_context("opened by %s thread", other ? "another" : "the first");
+		if (other) {
+			check_eq(pthread_create(&opener, NULL, open_pinned, &one), 0);
+			pthread_join(opener, &opened);
+			ctx = opened;
+		} else {
+			ctx = open_pinned(&one);
+		}
+		check_msg(ctx, "%m");
+		if (is_kernel_device(ctx))
+			test_skip("kernel mode has none");
+		tid = find_thread("tcpzc");
+		check(tid);
+		check_eq(sched_getscheduler(tid), SCHED_OTHER);
+		check(!sched_getaffinity(tid, sizeof(got), &got));
+		check(CPU_EQUAL(&got, &all));
+		check_rc(ibv_close_device(ctx), 0);
+	}
+}
+
 /* ---- limits ------------------------------------------------------------- */
 
 static void set_limit(int resource, rlim_t n)
@@ -348,6 +426,7 @@ static const struct test_case cases[] = {
 	CASE(child_outlives_connection),
 	CASE(child_opens_anew),
 	CASE_LIMIT(fork_storm, 60),
+	CASE(progress_thread),
 	CASE(no_descriptors),
 	CASE(no_locked_memory),
 	CASE(no_memory),

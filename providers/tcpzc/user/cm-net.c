@@ -26,6 +26,7 @@
 
 #include "cm.h"
 #include "calls.h"
+#include "thread.h"
 
 #define CM_EVENTS	32
 #define CM_BATCH	64		/* messages of one turn */
@@ -599,16 +600,7 @@ static bool cm_take_token(void)
 
 static int cm_start_thread(void)
 {
-	sigset_t all, old;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&net.thread, NULL, cm_main, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!err)
-		pthread_setname_np(net.thread, "tcpzc-cm");
-	return err;
+	return tz_thread_start(&net.thread, cm_main, NULL, "tcpzc-cm");
 }
 
 static void cm_net_stop(void)

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "preload.h"
+#include "start-cpus.h"
 #include "tcpzc-ids.h"
 
 struct tree {
@@ -95,9 +97,24 @@ static void tz_init(void)
 	errno = saved_errno;
 }
 
+static struct tz_start_cpus start_cpus;
+static bool know_cpus;
+
+/* This is before main(): of the process, whatever its threads do later. */
 static __attribute__((constructor)) void tz_constructor(void)
 {
+	int saved_errno = errno;
+
 	tz_init();
+	know_cpus = !sched_getaffinity(0, sizeof(start_cpus.bits),
+				       (cpu_set_t *)start_cpus.bits);
+	errno = saved_errno;
+}
+
+TZ_EXPORT bool tcpzc_start_cpus(struct tz_start_cpus *cpus)
+{
+	*cpus = start_cpus;
+	return know_cpus;
 }
 
 bool tz_have_tree(void)

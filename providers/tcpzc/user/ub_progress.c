@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "thread.h"
 #include "ub.h"
 
 #define UB_EVENTS	64
@@ -239,21 +239,6 @@ static void *ub_progress_main(void *arg)
 	return NULL;
 }
 
-static int ub_progress_create(struct ub_context *ctx)
-{
-	sigset_t all, old;
-	int err;
-
-	/* The application's signals are for the application's threads. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&ctx->thread, NULL, ub_progress_main, ctx);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!err)
-		pthread_setname_np(ctx->thread, "tcpzc");
-	return err;
-}
-
 int ub_progress_start(struct ub_context *ctx)
 {
 	const char *what = "epoll";
@@ -277,7 +262,7 @@ int ub_progress_start(struct ub_context *ctx)
 	if (err)
 		goto err_wake;
 	what = "thread";
-	err = ub_progress_create(ctx);
+	err = tz_thread_start(&ctx->thread, ub_progress_main, ctx, "tcpzc");
 	if (err)
 		goto err_wake;
 	ctx->thread_runs = true;
