@@ -22,7 +22,8 @@ STRANGER = (os.path.join(HERE, "cm_stranger.py"),
 WELL_KNOWN = 4795
 LINKS = 10000
 DATAGRAMS = 20000
-DESCRIPTORS = 64 + 64 + 64      # an owner's links of one other user, and connections
+LINKS_OF_ONE = 64               # an owner keeps of one other user
+DESCRIPTORS = LINKS_OF_ONE + 64 + 64    # and connections for messages
 TRUSTS_NOT = f"served by a process of user {NOBODY}"
 
 
@@ -165,11 +166,31 @@ def names(path):
         return {line.split()[-1] for line in file}
 
 
+def crowd(ctx, bed_class):
+    """More of nobody's processes than root's owner keeps connections of: they are served all
+    the same, and when the owner is killed the last of them find the next one."""
+    path, bed, nobody = users(ctx, bed_class)
+    owner = rdmacm.serve(ctx, bed, path, PORT, name="owner")
+    ports = range(PORT + 1, PORT + 1 + LINKS_OF_ONE + 6)
+    servers = [rdmacm.serve(ctx, nobody, path, port, name=f"server {port}") for port in ports]
+    for port in (ports[0], ports[-1]):
+        works(ctx, nobody, path, port, owner)
+    os.kill(rdmacm.program_pid(owner, "rping"), signal.SIGKILL)
+    owner.wait(10)
+    for port in (ports[0], ports[-1]):
+        works(ctx, nobody, path, port, *servers[:2])
+    for server in servers:
+        os.kill(server.pid, signal.SIGTERM)
+    for server in servers:
+        server.wait(10)
+
+
 CASES = {
     "many-links": (attacked(("links", LINKS)), 120),
     "any-message": (attacked(("messages",), ("names", PORT + 1)), 120),
     "reads-nothing": (attacked(("deaf", DATAGRAMS)), 120),
     "guessed-ids": (attacked(("datagrams", DATAGRAMS)), 120),
+    "crowd": (crowd, 240),
     "served-by-root": (served_by_root, 120),
     "refused-to-root": (refused_to_root, 120),
     "name-held": (name_held, 120),
