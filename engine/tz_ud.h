@@ -60,6 +60,12 @@ bool tz_ud_check(const void *dgram, u32 bytes, u32 *dst_qpn);
 /* A datagram that tz_ud_check() found good, for @qp. */
 void tz_ud_rx(struct tz_qp *qp, const void *dgram, const struct tz_ud_path *path);
 
+/* Something came that is no datagram for @qp, or not from anywhere. */
+static inline void tz_ud_drop(struct tz_qp *qp)
+{
+	qp->stats.rx_dropped++;
+}
+
 /* Fill in a header; @qp-less senders (the CM) use it, too. */
 void tz_ud_make(struct tz_ud_hdr *hdr, u32 src_qpn, u32 dst_qpn, u32 qkey,
 		u8 flags, __be32 imm, u32 len);

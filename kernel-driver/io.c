@@ -94,7 +94,7 @@ static int tcpzc_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 		got = tcpzc_rx_place(rx, skb, offset + done, len - done, vec, n);
 		if (!got)
 			break;
-		trace_tcpzc_place(rx->qp, eng->rsp.expect_msn, got, vec[0].mr);
+		trace_tcpzc_place(rx->qp, tz_qp_expected_msn(eng), got, vec[0].mr);
 		tz_qp_rx_done(eng, got, rx->now);
 		done += got;
 		rx->left -= min(rx->left, got);
@@ -121,7 +121,7 @@ static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 	struct tcpzc_rx rx = { .qp = qp, .now = now, .left = TCPZC_RX_BUDGET };
 	bool parting = qp->conn.state == TCPZC_CONN_PARTING;
 	read_descriptor_t desc = { .arg.data = &rx, .count = 1 };
-	u32 acked = qp->eng.req.ack_msn;
+	u32 acked = tz_qp_acked_msn(&qp->eng);
 
 	if (!skb_queue_empty(&sk->sk_receive_queue)) {
 		tcpzc_count(qp->dev, TCPZC_CNT_RX_TURNS, 1);
@@ -129,7 +129,7 @@ static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 		tcp_read_sock(sk, &desc,
 			      parting ? tcpzc_rx_discard : tcpzc_rx_actor);
 	}
-	if (qp->eng.req.ack_msn != acked)
+	if (tz_qp_acked_msn(&qp->eng) != acked)
 		trace_tcpzc_acked(qp);
 	qp->rx_again = !rx.left;
 	/*
@@ -138,7 +138,7 @@ static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 	 */
 	if (rx.broken || (tcpzc_peer_closed(sk) &&
 			  (skb_queue_empty(&sk->sk_receive_queue) ||
-			   qp->eng.rx.state == TZ_RX_DEAD)))
+			   tz_qp_rx_over(&qp->eng))))
 		qp->conn.eof = true;
 }
 
@@ -194,7 +194,7 @@ static void tcpzc_sq_note(struct tcpzc_qp *qp, u64 now)
  */
 static bool tcpzc_sq_promises(const struct tcpzc_qp *qp)
 {
-	return !tcpzc_cqs_armed(qp) && !(qp->eng.req.cons == qp->seen &&
+	return !tcpzc_cqs_armed(qp) && !(tz_qp_completed(&qp->eng) == qp->seen &&
 					 tz_qp_plays_pingpong(&qp->eng));
 }
 
@@ -285,7 +285,7 @@ static int tcpzc_tx_vec(struct tcpzc_qp *qp, struct sock *sk,
 static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct tz_vec *vec,
 			  u32 bytes, bool ref)
 {
-	trace_tcpzc_send(qp, qp->eng.req.next_msn, bytes, ref);
+	trace_tcpzc_send(qp, tz_qp_next_msn(&qp->eng), bytes, ref);
 	if (!vec->mr)
 		return;
 	if (ref) {
@@ -436,7 +436,7 @@ static void tcpzc_io_finish(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
-	if (!qp->eng.draining || !c->by_reference) {
+	if (!tz_qp_draining(&qp->eng) || !c->by_reference) {
 		tcpzc_io_lost(qp, now);
 	} else if (c->state == TCPZC_CONN_UP) {
 		tcpzc_conn_move(qp, TCPZC_CONN_PARTING);
@@ -452,9 +452,9 @@ static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 	if (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) {
 		if (c->eof)
 			tcpzc_io_lost(qp, now);
-		else if (qp->eng.closing && !tz_qp_tx_pending(&qp->eng))
+		else if (tz_qp_closing(&qp->eng) && !tz_qp_tx_pending(&qp->eng))
 			tcpzc_io_finish(qp, now);
-	} else if (qp->eng.closing && c->state != TCPZC_CONN_DONE) {
+	} else if (tz_qp_closing(&qp->eng) && c->state != TCPZC_CONN_DONE) {
 		tcpzc_io_lost(qp, now);	/* it failed before it had a peer */
 	}
 	if (!tz_qp_outstanding(&qp->eng))

@@ -26,7 +26,7 @@ static u8 tcpzc_wr_flags(const struct tcpzc_qp *qp, int send_flags)
 {
 	u8 flags = 0;
 
-	if ((send_flags & IB_SEND_SIGNALED) || qp->eng.init.sq_sig_all)
+	if ((send_flags & IB_SEND_SIGNALED) || tz_qp_made(&qp->eng)->sq_sig_all)
 		flags |= TCPZC_WQE_F_SIGNALED;
 	if (send_flags & IB_SEND_SOLICITED)
 		flags |= TCPZC_WQE_F_SOLICITED;
@@ -86,7 +86,7 @@ static void tcpzc_put_sges(struct tcpzc_sge *dst, const struct ib_sge *src,
 static int tcpzc_put_inline(const struct tcpzc_qp *qp, struct tcpzc_send_wqe *w,
 			    const struct ib_send_wr *wr)
 {
-	u32 max = qp->eng.init.sq_max_inline;
+	u32 max = tz_qp_made(&qp->eng)->sq_max_inline;
 	u8 *data = (u8 *)(w + 1);
 	int i;
 
@@ -118,7 +118,7 @@ static int tcpzc_put_send(struct tcpzc_qp *qp, u32 prod,
 	if (wr->opcode >= ARRAY_SIZE(tcpzc_wr_ops) ||
 	    !tcpzc_wr_ops[wr->opcode].ok)
 		return -EOPNOTSUPP;
-	if (wr->num_sge < 0 || wr->num_sge > qp->eng.init.sq_max_sge)
+	if (wr->num_sge < 0 || wr->num_sge > tz_qp_made(&qp->eng)->sq_max_sge)
 		return -EINVAL;
 	/* Pairs with the engine's release of slots that it has done with. */
 	if (prod - smp_load_acquire(&sq->hdr->cons) >= sq->depth)
@@ -215,7 +215,7 @@ int tcpzc_kpost_recv(struct tcpzc_qp *qp, const struct ib_recv_wr *wr,
 	int rc;
 
 	spin_lock_irqsave(&qp->krq_lock, flags);
-	rc = tcpzc_put_recvs(qp->rq, qp->eng.init.rq_max_sge, &qp->krq_prod, wr,
+	rc = tcpzc_put_recvs(qp->rq, tz_qp_made(&qp->eng)->rq_max_sge, &qp->krq_prod, wr,
 			     bad_wr, &ring);
 	spin_unlock_irqrestore(&qp->krq_lock, flags);
 	if (ring)

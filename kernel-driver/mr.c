@@ -150,7 +150,7 @@ struct tz_mr *tcpzc_mr_find(struct tz_qp *eng, u32 key)
 				TZ_KEY_INDEX_MASK);
 	/* Pairs with the release of a region that was registered anew. */
 	ok = mr && !smp_load_acquire(&mr->tz.dead) && mr->tz.key == key &&
-	     mr->tz.pdn == eng->pdn;
+	     mr->tz.pdn == tz_qp_pdn(eng);
 	rcu_read_unlock();
 	return ok ? &mr->tz : NULL;
 }

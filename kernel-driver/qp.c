@@ -281,7 +281,7 @@ static void tcpzc_qp_free_mem(struct tcpzc_qp *qp)
 
 static void tcpzc_qp_get_caps(const struct tcpzc_qp *qp, struct ib_qp_cap *cap)
 {
-	const struct tz_qp_init *init = &qp->eng.init;
+	const struct tz_qp_init *init = tz_qp_made(&qp->eng);
 
 	cap->max_send_wr = init->sq.depth;
 	cap->max_send_sge = init->sq_max_sge;
@@ -292,7 +292,7 @@ static void tcpzc_qp_get_caps(const struct tcpzc_qp *qp, struct ib_qp_cap *cap)
 
 static int tcpzc_qp_respond(const struct tcpzc_qp *qp, struct ib_udata *udata)
 {
-	const struct tz_qp_init *init = &qp->eng.init;
+	const struct tz_qp_init *init = tz_qp_made(&qp->eng);
 	struct tcpzc_uresp_qp resp = {
 		.sq_max_sge = init->sq_max_sge,
 		.rq_max_sge = init->rq_max_sge,
@@ -428,7 +428,7 @@ static int tcpzc_engine_try_modify(struct tcpzc_qp *qp,
 	int rc = -EINVAL;
 
 	spin_lock_bh(&qp->lock);
-	if (tz_attr_fits(&qp->eng, qp->eng.state, attr, mask)) {
+	if (tz_attr_fits(&qp->eng, tz_qp_state(&qp->eng), attr, mask)) {
 		tz_qp_modify(&qp->eng, attr, mask, ktime_get_ns());
 		rc = 0;
 	}
@@ -439,7 +439,7 @@ static int tcpzc_engine_try_modify(struct tcpzc_qp *qp,
 static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 			       const struct tz_qp_attr *eng_attr, int mask)
 {
-	enum tz_state from = READ_ONCE(qp->eng.state);
+	enum tz_state from = tz_qp_state(&qp->eng);
 	enum tz_state to = mask & IB_QP_STATE ? eng_attr->state : from;
 	int rc;
 
@@ -505,7 +505,7 @@ int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 	init->srq = ibqp->srq;
 	init->cap = attr->cap;
 	init->qp_type = ibqp->qp_type;
-	init->sq_sig_type = qp->eng.init.sq_sig_all ? IB_SIGNAL_ALL_WR :
+	init->sq_sig_type = tz_qp_made(&qp->eng)->sq_sig_all ? IB_SIGNAL_ALL_WR :
 						      IB_SIGNAL_REQ_WR;
 	return 0;
 }
@@ -522,7 +522,7 @@ static void tcpzc_qp_abandon(struct tcpzc_qp *qp)
 	/* First the flag: what is posted without having seen it is flushed. */
 	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP | TCPZC_RING_GONE);
 	qp->dead = true;
-	if (qp->eng.state != TZ_RESET) {
+	if (tz_qp_state(&qp->eng) != TZ_RESET) {
 		tz_qp_modify(&qp->eng, &err, TZ_QP_STATE, ktime_get_ns());
 		tz_qp_disconnected(&qp->eng, ktime_get_ns());
 	}
@@ -576,7 +576,7 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 
 	tcpzc_engine_modify(qp, &reset, TZ_QP_STATE);
 	tcpzc_stats_gone(qp);
-	tcpzc_qpn_release(qp->dev, qp->eng.init.qpn);
+	tcpzc_qpn_release(qp->dev, tz_qp_num(&qp->eng));
 	tcpzc_qp_free_rings(qp);
 	tcpzc_qp_free_mem(qp);
 	return 0;

@@ -54,7 +54,7 @@ static_assert(sizeof(struct tz_stats) == TCPZC_QP_STATS * sizeof(u64));
 
 static u64 tcpzc_qp_stat(const struct tcpzc_qp *qp, int i)
 {
-	return ((const u64 *)&qp->eng.stats)[i];
+	return ((const u64 *)tz_qp_stats(&qp->eng))[i];
 }
 
 /* The events of a queue pair that are the port's. */
@@ -73,7 +73,7 @@ void tcpzc_stats_gone(struct tcpzc_qp *qp)
 	mutex_lock(&dev->stats_lock);
 	for (i = 0; i < TCPZC_QP_STATS; i++)
 		dev->gone[i] += tcpzc_qp_port_stat(qp, i);
-	memset(&qp->eng.stats, 0, sizeof(qp->eng.stats));
+	tz_qp_clear_stats(&qp->eng);
 	memset(qp->stats_elsewhere, 0, sizeof(qp->stats_elsewhere));
 	mutex_unlock(&dev->stats_lock);
 }
@@ -162,7 +162,7 @@ tcpzc_counter_bind_qp(TCPZC_COUNTER_PARAMS(struct rdma_counter *counter,
 	if (rc)
 		return rc;
 	mutex_lock(&dev->stats_lock);
-	memcpy(qp->stats_from, &qp->eng.stats, sizeof(qp->stats_from));
+	memcpy(qp->stats_from, tz_qp_stats(&qp->eng), sizeof(qp->stats_from));
 	ibqp->counter = counter;
 	mutex_unlock(&dev->stats_lock);
 	return 0;
@@ -307,14 +307,14 @@ static int tcpzc_put_queues(struct sk_buff *msg, struct tcpzc_qp *qp)
 	};
 
 	spin_lock_bh(&qp->lock);
-	res[0].value = eng->req.next_msn;
-	res[1].value = eng->req.ack_msn;
-	res[2].value = eng->rsp.expect_msn;
-	res[3].value = eng->init.sq.depth;
+	res[0].value = tz_qp_next_msn(eng);
+	res[1].value = tz_qp_acked_msn(eng);
+	res[2].value = tz_qp_expected_msn(eng);
+	res[3].value = tz_qp_made(eng)->sq.depth;
 	res[4].value = tz_qp_unsent(eng);
 	res[5].value = tz_qp_outstanding(eng);
-	res[6].value = eng->init.rq.depth;
-	res[7].value = tz_rq_count(&eng->rsp.rq);
+	res[6].value = tz_qp_made(eng)->rq.depth;
+	res[7].value = tz_qp_receives(eng);
 	spin_unlock_bh(&qp->lock);
 	return tcpzc_put_u32s(msg, res, ARRAY_SIZE(res));
 }

@@ -297,7 +297,7 @@ struct tcpzc_qp {
 	spinlock_t ksq_lock, krq_lock;	/* producer sides; interrupts off */
 	u32 ksq_prod, krq_prod;
 	void *bufs;			/* engine's buffers and swqes, one vmalloc */
-	/* Under tcpzc_dev.stats_lock, of eng.stats: */
+	/* Under tcpzc_dev.stats_lock, of the engine's: */
 	u64 stats_from[TCPZC_QP_STATS];	/* when it was bound to ib.counter */
 	u64 stats_elsewhere[TCPZC_QP_STATS]; /* counted by others, not the port */
 };

@@ -24,7 +24,7 @@ TRACE_EVENT(tcpzc_doorbell,
 		__field(bool, send)
 	),
 	TP_fast_assign(
-		__entry->qpn = qp->eng.init.qpn;
+		__entry->qpn = tz_qp_num(&qp->eng);
 		__entry->send = send;
 	),
 	TP_printk("qpn=0x%06x queue=%s", __entry->qpn,
@@ -41,7 +41,7 @@ DECLARE_EVENT_CLASS(tcpzc_bytes,
 		__field(bool, ref)
 	),
 	TP_fast_assign(
-		__entry->qpn = qp->eng.init.qpn;
+		__entry->qpn = tz_qp_num(&qp->eng);
 		__entry->bytes = bytes;
 		__entry->msn = msn;
 		__entry->ref = ref;
@@ -78,10 +78,10 @@ DECLARE_EVENT_CLASS(tcpzc_stream,
 		__field(u32, outstanding)
 	),
 	TP_fast_assign(
-		__entry->qpn = qp->eng.init.qpn;
-		__entry->next_msn = qp->eng.req.next_msn;
-		__entry->ack_msn = qp->eng.req.ack_msn;
-		__entry->expect_msn = qp->eng.rsp.expect_msn;
+		__entry->qpn = tz_qp_num(&qp->eng);
+		__entry->next_msn = tz_qp_next_msn(&qp->eng);
+		__entry->ack_msn = tz_qp_acked_msn(&qp->eng);
+		__entry->expect_msn = tz_qp_expected_msn(&qp->eng);
 		__entry->unsent = tz_qp_unsent(&qp->eng);
 		__entry->outstanding = tz_qp_outstanding(&qp->eng);
 	),
@@ -119,7 +119,7 @@ TRACE_EVENT(tcpzc_complete,
 	),
 	TP_fast_assign(
 		__entry->wr_id = cqe->wr_id;
-		__entry->qpn = qp->eng.init.qpn;
+		__entry->qpn = tz_qp_num(&qp->eng);
 		__entry->bytes = cqe->byte_len;
 		__entry->opcode = cqe->opcode;
 		__entry->status = cqe->status;
@@ -143,8 +143,8 @@ TRACE_EVENT(tcpzc_modify,
 		__field(u32, mask)
 	),
 	TP_fast_assign(
-		__entry->qpn = qp->eng.init.qpn;
-		__entry->from = qp->eng.state;
+		__entry->qpn = tz_qp_num(&qp->eng);
+		__entry->from = tz_qp_state(&qp->eng);
 		__entry->to = to;
 		__entry->mask = mask;
 	),
@@ -161,7 +161,7 @@ TRACE_EVENT(tcpzc_event,
 		__field(u32, event)
 	),
 	TP_fast_assign(
-		__entry->qpn = qp->eng.init.qpn;
+		__entry->qpn = tz_qp_num(&qp->eng);
 		__entry->event = event;
 	),
 	TP_printk("qpn=0x%06x event=%u", __entry->qpn, __entry->event)
@@ -177,7 +177,7 @@ TRACE_EVENT(tcpzc_conn,
 		__field(u32, to)
 	),
 	TP_fast_assign(
-		__entry->qpn = qp->eng.init.qpn;
+		__entry->qpn = tz_qp_num(&qp->eng);
 		__entry->from = from;
 		__entry->to = to;
 	),

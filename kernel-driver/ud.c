@@ -311,14 +311,14 @@ static bool tcpzc_ud_send_one(struct tcpzc_qp *qp)
 
 	spin_lock_bh(&qp->lock);
 	bytes = tcpzc_ud_gather(qp);
-	next = qp->eng.req.next;
+	next = tz_qp_imported(&qp->eng);
 	spin_unlock_bh(&qp->lock);
 	if (!bytes)
 		return false;
 	rc = tcpzc_ud_xmit(qp, bytes);
 	spin_lock_bh(&qp->lock);
 	/* A receive may have brought the queue pair to ERR, with a flush. */
-	if (qp->eng.state == TZ_RTS && qp->eng.req.next == next)
+	if (tz_qp_state(&qp->eng) == TZ_RTS && tz_qp_imported(&qp->eng) == next)
 		tz_ud_tx_done(&qp->eng, &qp->ud->out, rc >= 0);
 	spin_unlock_bh(&qp->lock);
 	return true;

@@ -229,7 +229,7 @@ struct tz_mr *ub_mr_find(struct tz_qp *eng, u32 key)
 				  memory_order_acquire))
 		return NULL;
 	mr = atomic_load_explicit(ub_mr_slot(ctx, idx), memory_order_acquire);
-	if (!mr || mr->tz.key != key || mr->tz.pdn != eng->pdn)
+	if (!mr || mr->tz.key != key || mr->tz.pdn != tz_qp_pdn(eng))
 		return NULL;
 	return &mr->tz;
 }

@@ -141,8 +141,8 @@ static void ub_qp_set_ibv(struct ub_qp *qp, struct tcpzc_pd *pd,
 	struct ibv_qp *ib = &qp->base.vqp.qp;
 
 	tcpzc_init_ibqp(ib, &pd->ibpd, attr);
-	ib->qp_num = qp->eng.init.qpn;
-	ib->handle = qp->eng.init.qpn;
+	ib->qp_num = tz_qp_num(&qp->eng);
+	ib->handle = tz_qp_num(&qp->eng);
 }
 
 static void ub_qp_link(struct ub_context *ctx, struct ub_qp *qp,
@@ -278,7 +278,7 @@ static void ub_catch_up(struct ub_qp *qp, u64 now)
 /* Turn held. */
 static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
-	enum tz_state from = qp->eng.state, to = from;
+	enum tz_state from = tz_qp_state(&qp->eng), to = from;
 	struct tz_qp_attr eng_attr;
 	u64 now = ub_now();
 
@@ -347,11 +347,11 @@ int ub_query_qp(struct tcpzc_qp *base, struct ibv_qp_attr *attr, int mask,
 
 static void ub_print_stats(const struct ub_qp *qp)
 {
-	const struct tz_stats *s = &qp->eng.stats;
+	const struct tz_stats *s = tz_qp_stats(&qp->eng);
 
 	fprintf(stderr,
 		"tcpzc: qp 0x%06x tx_msgs %llu tx_bytes %llu tx_copied %llu tx_pdus %llu tx_acks %llu tx_rnr_naks %llu tx_naks %llu rx_msgs %llu rx_bytes %llu rx_copied %llu rx_pdus %llu rx_acks %llu rx_rnr_naks %llu rx_naks %llu rx_dropped %llu rnr_stalls %llu protocol_errors %llu\n",
-		qp->eng.init.qpn, (unsigned long long)s->tx_msgs,
+		tz_qp_num(&qp->eng), (unsigned long long)s->tx_msgs,
 		(unsigned long long)s->tx_bytes, (unsigned long long)s->tx_copied,
 		(unsigned long long)s->tx_pdus, (unsigned long long)s->tx_acks,
 		(unsigned long long)s->tx_rnr_naks, (unsigned long long)s->tx_naks,
@@ -369,7 +369,7 @@ static void ub_qp_unlink(struct ub_context *ctx, struct ub_qp *qp)
 
 	list_del(&qp->node);
 	ctx->num_qps--;
-	ub_listen_del(ctx, qp->eng.init.qpn);
+	ub_listen_del(ctx, tz_qp_num(&qp->eng));
 	ub_cq_detach((struct ub_cq *)to_tcq(ib->send_cq), qp, &qp->send_link);
 	if (ib->recv_cq != ib->send_cq)
 		ub_cq_detach((struct ub_cq *)to_tcq(ib->recv_cq), qp,

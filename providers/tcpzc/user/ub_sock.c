@@ -83,7 +83,7 @@ static bool ub_sock_is_local(const struct ub_qp *qp)
 	int i;
 
 	for (i = 0; i < TCPZC_GID_TABLE_LEN; i++)
-		if (!memcmp(&qp->ctx->gids[i], qp->eng.attr.dgid, 16))
+		if (!memcmp(&qp->ctx->gids[i], tz_qp_attrs(&qp->eng)->dgid, 16))
 			return true;
 	return false;
 }
@@ -91,7 +91,7 @@ static bool ub_sock_is_local(const struct ub_qp *qp)
 void ub_sock_tune(struct ub_qp *qp, int fd)
 {
 	int one = 1, tos = qp->attr.ah_attr.grh.traffic_class;
-	bool v4 = ub_gid_is_v4(qp->eng.attr.dgid);
+	bool v4 = ub_gid_is_v4(tz_qp_attrs(&qp->eng)->dgid);
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (tos && v4)

@@ -130,7 +130,7 @@ bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now)
 	bytes = tz_qp_tx_ref_bytes(&qp->eng);
 	if (bytes < UB_SPLICE_BYTES || c->rfd != c->wfd || !ub_pipe_open(c))
 		return false;
-	if (UB_HDRS_BYTES - c->hdrs_used < qp->eng.tx.size && !ub_hdrs_renew(c))
+	if (UB_HDRS_BYTES - c->hdrs_used < tz_qp_made(&qp->eng)->tx_buf_bytes && !ub_hdrs_renew(c))
 		return false;
 	n = ub_splice_iov(c, vec, n, bytes, iov);
 	took = n ? vmsplice(c->pipe[1], iov, n, SPLICE_F_NONBLOCK) : 0;

@@ -322,7 +322,7 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 
 	if (!tz_qp_outstanding(&qp->eng))
 		qp->conn.by_reference = false;
-	if (qp->eng.closing && qp->conn.state != UB_CONN_DONE) {
+	if (tz_qp_closing(&qp->eng) && qp->conn.state != UB_CONN_DONE) {
 		if (qp->conn.state != UB_CONN_UP)
 			ub_conn_lost(qp, now);	/* not to be made any more */
 		else if (!ub_tx_left(qp))

@@ -261,9 +261,9 @@ static void ub_ud_deliver(struct ub_qp *qp, struct msghdr *msg, u32 bytes)
 	u32 qpn;
 
 	qp->conn.rx_bytes += bytes;
-	if (!tz_ud_check(dgram, bytes, &qpn) || qpn != qp->eng.init.qpn ||
+	if (!tz_ud_check(dgram, bytes, &qpn) || qpn != tz_qp_num(&qp->eng) ||
 	    !ub_sock_gid(msg->msg_name, path.sgid)) {
-		qp->eng.stats.rx_dropped++;
+		tz_ud_drop(&qp->eng);
 		return;
 	}
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c))
@@ -300,7 +300,7 @@ static int ub_ud_recv_batch(struct ub_qp *qp)
 	static_assert(UB_UD_BATCH * UB_UD_SLOT <= UB_RX_BUF_BYTES, "room");
 	memset(msg, 0, sizeof(msg));
 	for (i = 0; i < UB_UD_BATCH; i++) {
-		iov[i].iov_base = qp->eng.init.rx_buf + i * UB_UD_SLOT;
+		iov[i].iov_base = tz_qp_made(&qp->eng)->rx_buf + i * UB_UD_SLOT;
 		iov[i].iov_len = UB_UD_SLOT;
 		msg[i].msg_hdr.msg_iov = &iov[i];
 		msg[i].msg_hdr.msg_iovlen = 1;
