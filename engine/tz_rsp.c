@@ -47,6 +47,13 @@ bool tz_rsp_take_rwqe(struct tz_qp *qp)
 	return rsp->have_rwqe;
 }
 
+/* The wait for one, if there was any, is over. */
+static void tz_rsp_ready(struct tz_qp *qp)
+{
+	qp->rsp.stall_until = 0;
+	tz_rsp_want_doorbell(qp, false);
+}
+
 static void tz_rsp_complete(struct tz_qp *qp, u8 status)
 {
 	struct tz_rsp *rsp = &qp->rsp;
@@ -164,6 +171,7 @@ static enum tz_verdict tz_rsp_drop(struct tz_qp *qp)
 	if (!rsp->in_msg)
 		tz_rsp_open_msg(qp);
 	rsp->lost = true;
+	tz_rsp_ready(qp);
 	tz_sgl_reset(qp, &rsp->dst);
 	qp->rx.dst = NULL;
 	qp->stats.rx_dropped++;
@@ -279,20 +287,12 @@ static enum tz_verdict tz_rsp_no_rwqe(struct tz_qp *qp, u64 now)
 		return TZ_STALL;
 	tz_rsp_want_doorbell(qp, false);
 	if (tz_qp_is_uc(qp)) {
-		rsp->stall_until = 0;
 		qp->stats.rx_no_receive++;
 		return tz_rsp_drop(qp);
 	}
 	tz_rsp_not_ready(qp);
 	qp->rx.dst = NULL;
 	return TZ_PLACE;
-}
-
-/* There was one, perhaps after a wait. */
-static void tz_rsp_ready(struct tz_qp *qp)
-{
-	qp->rsp.stall_until = 0;
-	tz_rsp_want_doorbell(qp, false);
 }
 
 /* ---- SEND and WRITE ----------------------------------------------------- */

@@ -271,6 +271,30 @@ static void test_region_dies(void **state)
 	unit_free(u);
 }
 
+/* A region that goes away while its WRITE waits for a receive ends the wait. */
+static void test_region_dies_in_stall(void **state)
+{
+	struct unit *u = unit_new();
+	struct bed_mr *mr;
+
+	u->opts.type = TZ_QPT_UC;
+	u->opts.rnr_stall_ns = 100 * US;
+	unit_start(u);
+	mr = bed_reg(&u->bed, u->mem, 100, 0, UNIT_ALL, UNIT_PD);
+	unit_write_pdu(u, UNIT_RQ_PSN, 0, mr->mr.key, 8, 0, 8,
+		       TZ_PDU_F_LAST | TZ_PDU_F_IMM);
+	assert_true(tz_qp_deadline(&u->q.qp));
+	bed_dereg(mr);
+	unit_recv(u, 7, 0, 100);
+	unit_tick(u, 200 * US);
+	assert_int_equal(tz_qp_deadline(&u->q.qp), 0);
+	assert_int_equal(u->q.rq_hdr->flags, 0);
+	unit_no_cqe(u);
+	unit_send_pdu(u, UNIT_RQ_PSN + 1, 10, 0, 10, TZ_PDU_F_LAST);
+	unit_expect(u, true, 7, TCPZC_WC_SUCCESS);
+	unit_free(u);
+}
+
 #define LONG		40000u
 
 /* A WRITE whose payload is one PDU after the other, into another region. */
@@ -434,6 +458,7 @@ int main(void)
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_wrong_key),
 		cmocka_unit_test(test_region_dies),
+		cmocka_unit_test(test_region_dies_in_stall),
 		cmocka_unit_test(test_payload_is_not_parsed),
 		cmocka_unit_test(test_bad_receive),
 		cmocka_unit_test(test_no_other_pdus),
