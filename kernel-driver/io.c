@@ -471,7 +471,7 @@ static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
 	}
 	if (!tz_qp_is_ud(&qp->eng))
 		tcpzc_settle_conn(qp, now);
-	else if (tz_ud_tx_pending(&qp->eng))
+	else if (tz_ud_tx_pending(&qp->eng) && !tcpzc_ud_full(qp))
 		queue_work(tcpzc_wq, &qp->ud_work);
 	if (!tcpzc_sq_settle(qp, now) || qp->rx_again)
 		queue_work(system_bh_wq, &qp->bh_work);

@@ -641,6 +641,8 @@ int tcpzc_ud_init(struct tcpzc_qp *qp, u32 type);
 /* Nothing is being sent any more when this returns. */
 void tcpzc_ud_stop(struct tcpzc_qp *qp);
 void tcpzc_ud_exit(struct tcpzc_qp *qp);
+/* Has its socket no room? It sends when there is. */
+bool tcpzc_ud_full(const struct tcpzc_qp *qp);
 /* Send what is posted. May sleep; the first with qp->mutex held. */
 void tcpzc_ud_run(struct tcpzc_qp *qp);
 void tcpzc_ud_send(struct tcpzc_qp *qp);

@@ -6,7 +6,9 @@
  * Received datagrams are placed in the softirq that brought them. Sending is
  * done by processes, one at a time for each queue pair (qp->mutex): the one
  * that rings the doorbell, or a work item for those who post in the kernel,
- * where it may happen with interrupts off.
+ * where it may happen with interrupts off. Each queue pair sends by a socket of
+ * its own, and waits for room there without keeping anything: one that is slow
+ * is slow for itself.
  */
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -20,11 +22,12 @@
 #include "tcpzc.h"
 
 #define TCPZC_UD_BUDGET		64	/* datagrams of one turn */
-/* A socket that is full for so long has lost its route, or so. */
-#define TCPZC_UD_WAIT_MS	100
 
 struct tcpzc_ud {
 	struct tz_ud_out out;
+	struct socket *sock[TCPZC_FAMILIES];	/* to send; NULL: not needed yet */
+	void (*write_space)(struct sock *sk);	/* theirs */
+	bool full;				/* write_space queues the work */
 	u8 buf[sizeof(struct tz_ud_hdr) + TZ_UD_MAX_BYTES];
 };
 
@@ -162,7 +165,6 @@ static struct socket *tcpzc_udp_new(struct tcpzc_net *tnet, int family)
 	rc = udp_sock_create(tnet->net, &port, &sock);
 	if (rc)
 		return ERR_PTR(rc);
-	sock->sk->sk_sndtimeo = msecs_to_jiffies(TCPZC_UD_WAIT_MS);
 	setup_udp_tunnel_sock(tnet->net, tcpzc_udp_tunnel(sock), &tunnel);
 	return sock;
 }
@@ -194,6 +196,84 @@ int tcpzc_udp_open(struct tcpzc_net *tnet)
 		}
 	}
 	return 0;
+}
+
+/* ---- sockets that send -------------------------------------------------- */
+
+/* There is room again. */
+static void tcpzc_ud_write_space(struct sock *sk)
+{
+	struct tcpzc_qp *qp;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	qp = sk->sk_user_data;
+	if (qp && READ_ONCE(qp->ud->full) && sock_writeable(sk))
+		queue_work(tcpzc_wq, &qp->ud_work);
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+/*
+ * It sends from the well-known port, but is not bound to it: what comes there is
+ * the namespace's socket's.
+ */
+static struct socket *tcpzc_ud_sock_new(struct tcpzc_qp *qp, int family)
+{
+	struct socket *sock;
+	struct sock *sk;
+	int rc;
+
+	rc = sock_create_kern(qp->dev->net, family, SOCK_DGRAM, IPPROTO_UDP,
+			      &sock);
+	if (rc)
+		return ERR_PTR(rc);
+	sk = sock->sk;
+	lock_sock(sk);
+	inet_sk(sk)->inet_num = tcpzc_port;
+	inet_sk(sk)->inet_sport = htons(tcpzc_port);
+	write_lock_bh(&sk->sk_callback_lock);
+	qp->ud->write_space = sk->sk_write_space;
+	sk->sk_user_data = qp;
+	sk->sk_write_space = tcpzc_ud_write_space;
+	write_unlock_bh(&sk->sk_callback_lock);
+	release_sock(sk);
+	return sock;
+}
+
+/* That of tcpzc_families[@i]; in the process that sends, which is charged for it. */
+static struct socket *tcpzc_ud_sock(struct tcpzc_qp *qp, int i)
+{
+	struct socket *sock = qp->ud->sock[i];
+
+	if (sock)
+		return sock;
+	sock = tcpzc_ud_sock_new(qp, tcpzc_families[i]);
+	if (!IS_ERR(sock))
+		qp->ud->sock[i] = sock;
+	return sock;
+}
+
+/* Its last packets may outlive the queue pair, and the module. */
+static void tcpzc_ud_sock_abandon(struct tcpzc_qp *qp, struct sock *sk)
+{
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_user_data = NULL;
+	sk->sk_write_space = qp->ud->write_space;
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+/* @sk took nothing: it calls when there is room, or has it by now. */
+static void tcpzc_ud_wait(struct tcpzc_qp *qp, const struct sock *sk)
+{
+	WRITE_ONCE(qp->ud->full, true);
+	/* Pairs with the socket's, between making room and calling. */
+	smp_mb();
+	if (sock_writeable(sk))
+		queue_work(tcpzc_wq, &qp->ud_work);
+}
+
+bool tcpzc_ud_full(const struct tcpzc_qp *qp)
+{
+	return READ_ONCE(qp->ud->full);
 }
 
 /* ---- sending ------------------------------------------------------------ */
@@ -252,19 +332,26 @@ static int tcpzc_ud_xmit_from(struct tcpzc_qp *qp, const union ib_gid *sgid,
 	struct msghdr msg = {
 		.msg_name = &to,
 		.msg_control = &control,
-		.msg_flags = MSG_NOSIGNAL,
+		.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT,
 	};
-	struct socket *sock = qp->dev->tnet->udp[v4 ? 0 : 1];
+	struct socket *sock;
+	int rc;
 
-	if (!sock || v4 != ipv6_addr_v4mapped(from))
+	if (v4 != ipv6_addr_v4mapped(from))
 		return -ENETUNREACH;
+	sock = tcpzc_ud_sock(qp, v4 ? 0 : 1);
+	if (IS_ERR(sock))
+		return PTR_ERR(sock);
 	msg.msg_namelen = tcpzc_gid_to_addr(qp->dev, out->dgid,
 					    tcpzc_qpn_port(out->dest_qpn), &to);
 	if (v4)
 		tcpzc_ud_cmsg_v4(&msg, from, out);
 	else
 		tcpzc_ud_cmsg_v6(&msg, qp->dev, from, out);
-	return kernel_sendmsg(sock, &msg, &kv, 1, bytes);
+	rc = kernel_sendmsg(sock, &msg, &kv, 1, bytes);
+	if (rc == -EAGAIN)
+		tcpzc_ud_wait(qp, sock->sk);
+	return rc;
 }
 
 static int tcpzc_ud_xmit(struct tcpzc_qp *qp, u32 bytes)
@@ -303,7 +390,7 @@ static u32 tcpzc_ud_gather(struct tcpzc_qp *qp)
 	return at;
 }
 
-/* One datagram; false if there is none. qp->mutex is held. */
+/* One datagram; false if there is none, or no room. qp->mutex is held. */
 static bool tcpzc_ud_send_one(struct tcpzc_qp *qp)
 {
 	u32 bytes, next;
@@ -315,7 +402,10 @@ static bool tcpzc_ud_send_one(struct tcpzc_qp *qp)
 	spin_unlock_bh(&qp->lock);
 	if (!bytes)
 		return false;
+	WRITE_ONCE(qp->ud->full, false);
 	rc = tcpzc_ud_xmit(qp, bytes);
+	if (rc == -EAGAIN)
+		return false;
 	spin_lock_bh(&qp->lock);
 	/* A receive may have brought the queue pair to ERR, with a flush. */
 	if (tz_qp_state(&qp->eng) == TZ_RTS && tz_qp_imported(&qp->eng) == next)
@@ -359,10 +449,20 @@ int tcpzc_ud_init(struct tcpzc_qp *qp, u32 type)
 
 void tcpzc_ud_stop(struct tcpzc_qp *qp)
 {
+	int i;
+
+	for (i = 0; qp->ud && i < TCPZC_FAMILIES; i++)
+		if (qp->ud->sock[i])
+			tcpzc_ud_sock_abandon(qp, qp->ud->sock[i]->sk);
 	cancel_work_sync(&qp->ud_work);
 }
 
 void tcpzc_ud_exit(struct tcpzc_qp *qp)
 {
+	int i;
+
+	for (i = 0; qp->ud && i < TCPZC_FAMILIES; i++)
+		if (qp->ud->sock[i])
+			sock_release(qp->ud->sock[i]);
 	kvfree(qp->ud);
 }

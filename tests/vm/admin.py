@@ -4,6 +4,7 @@ its interface changes, network namespaces, limits, the module's parameters, what
 seen of queue pairs."""
 
 import contextlib
+import copy
 import os
 import re
 
@@ -121,6 +122,41 @@ def shared_gid(ctx):
             both_ways(ctx, bed, path)
         for number in (0, 1):
             space.call("rdma", "link", "delete", f"tcpzc-s{number}")
+
+
+def second(path):
+    """Another pair of interfaces between the same two sides."""
+    other = copy.copy(path)
+    other.netdev = {"server": "tcpzc-c", "client": "tcpzc-d"}
+    other.ipv4 = {"server": "198.18.8.1", "client": "198.18.8.2"}
+    path.spaces["client"].call("ip", "link", "add", "tcpzc-d", "type", "veth", "peer", "name",
+                               "tcpzc-c", "netns", str(path.spaces["server"].pid))
+    for side, space in path.spaces.items():
+        space.call("ip", "address", "add", other.ipv4[side] + "/30", "dev", other.netdev[side])
+        space.call("ip", "link", "set", other.netdev[side], "up")
+    return other
+
+
+def datagrams_apart(ctx):
+    """A queue pair whose datagrams wait for a slow link keeps no other one waiting."""
+    path, bed = ctx.path("veth"), Kernel(ctx)
+    fast = second(path)
+    path.spaces["client"].call("tc", "qdisc", "replace", "dev", path.netdev["client"], "root",
+                               "tbf", "rate", "2mbit", "burst", "10k", "limit", "10m")
+    for each in (path, fast):
+        bed.prepare(each)
+    flood = Pair(ctx, bed, path, "ib_send_bw", ("-d", "tcpzc0", "-F", "-c", "UD", "-s", "1024",
+                                                "-e", "-n", "100000"), limit=120)
+    name = bed.device(path, "client")
+    before = counters(bed, path, "client")["tx_msgs"]
+    # More than a socket keeps; from then on it takes what the link carries.
+    until(lambda: counters(bed, path, "client")["tx_msgs"] > before + 150,
+          f"{name} does not send", *flood.all())
+    # It sends one at a time, so that none may be lost.
+    Pair(ctx, bed, fast, "ibv_ud_pingpong",
+         ("-d", "tcpzc0", "-g", "0", "-e", "-n", "4000")).finish()
+    path.spaces["client"].call("tc", "qdisc", "delete", "dev", path.netdev["client"], "root")
+    end(flood)
 
 
 VLAN_IPV4 = {"server": "198.18.5.1", "client": "198.18.5.2"}
@@ -461,7 +497,9 @@ def tracepoints(ctx):
 
 
 CASES = {"events": events, "shared-gid": shared_gid, "vlan": vlan,
-         "tunnel": tunnel, "lo-address": lo_address, "unfit": unfit, "netdev-moves": moved, "exclusive-netns": exclusive_devices,
+         "tunnel": tunnel, "lo-address": lo_address,
+         "datagrams-apart": datagrams_apart, "unfit": unfit, "netdev-moves": moved,
+         "exclusive-netns": exclusive_devices,
          "memlock": memlock, "huge-pages": huge_pages, "cc": congestion_control,
          "copy-threshold": copy_threshold, "port": port, "bound-counters": bound_counters,
          "resource-details": resource_details, "tracepoints": tracepoints}
