@@ -147,7 +147,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (size >= CM_MAD_BYTES)
 		cm_mad_parse(data, &last);
 	memset(&last, 0, sizeof(last));
-	cm_conn_init(&c, &ops, 7);
+	cm_conn_init(&c, &ops, 7, 0);
 	while (size >= 2) {
 		u8 step = data[0], len = data[1];
 

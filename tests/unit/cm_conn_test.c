@@ -67,8 +67,8 @@ static void begin(void)
 {
 	memset(&a, 0, sizeof(a));
 	memset(&b, 0, sizeof(b));
-	cm_conn_init(&a.c, &ops, 0x10001);
-	cm_conn_init(&b.c, &ops, 0x20001);
+	cm_conn_init(&a.c, &ops, 0x10001, 0xa1);
+	cm_conn_init(&b.c, &ops, 0x20001, 0xb1);
 	now = SEC;
 }
 
@@ -279,7 +279,7 @@ static void test_thinking(void **state)
 /* Where it thought is nobody any more: as long as it wanted at least, but not for ever. */
 static void test_thinks_no_more(void **state)
 {
-	struct cm_msg m;
+	struct cm_msg m, rej;
 	u64 start;
 
 	request(CM_REQ);
@@ -294,8 +294,8 @@ static void test_thinks_no_more(void **state)
 	pass(&b, &a, CM_MRA);
 	tick(&a, SEC);
 	m = next(&a, CM_REQ);
-	cm_no_service(&m, CM_REJ_INVALID_SERVICE_ID, &m);
-	cm_conn_rx(&a.c, &m, now);
+	cm_no_service(&m, CM_REJ_INVALID_SERVICE_ID, &rej);
+	cm_conn_rx(&a.c, &rej, now);
 	happened(&a, CM_EV_REJECTED);
 }
 
@@ -441,6 +441,24 @@ static void test_strangers(void **state)
 		nothing(&a);
 		silent(&a);
 		assert_int_equal(a.c.state, CM_ESTABLISHED);
+	}
+	/* who knows the id of a request, but not the request, does not answer it */
+	for (st = CM_REQ; st <= CM_SIDR_REQ; st += CM_SIDR_REQ - CM_REQ) {
+		request(st);
+		for (attr = CM_REQ; attr <= CM_SIDR_REP; attr++) {
+			memset(&m, 0, sizeof(m));
+			m.attr = attr;
+			m.tid = a.c.tid + 1;
+			m.local_id = st == CM_REQ ? 0xdead : a.c.local_id;
+			m.remote_id = a.c.local_id;
+			cm_conn_rx(&a.c, &m, now);
+		}
+		nothing(&a);
+		silent(&a);
+		m.tid = a.c.tid;
+		m.attr = st == CM_REQ ? CM_REJ : CM_SIDR_REP;
+		cm_conn_rx(&a.c, &m, now);
+		happened(&a, st == CM_REQ ? CM_EV_REJECTED : CM_EV_SIDR_REP);
 	}
 	/* no answer but to those who wait for one */
 	memset(&m, 0, sizeof(m));
@@ -636,7 +654,7 @@ static void world_run(u64 seed)
 	w->sidr = rng_next(&w->r) % 4 == 0;
 	w->rejects = rng_next(&w->r) % 4 == 0;
 	for (i = 0; i < 2; i++) {
-		cm_conn_init(&w->e[i].c, &ops, (i + 1) << 16 | 7);
+		cm_conn_init(&w->e[i].c, &ops, (i + 1) << 16 | 7, i + 1);
 		w->e[i].world = w;
 		w->e[i].index = i;
 	}

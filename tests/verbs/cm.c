@@ -833,6 +833,12 @@ static void killed_parent(void)
 	check_rc(kill(orphan, SIGKILL), 0);
 }
 
+static void child_serves_two(void)
+{
+	child_serves();
+	check_rc(try_accept(take_request(), NULL, 0), 0);
+}
+
 /*
  * A process that gives up its rights leaves the port to root's other processes: its
  * messages would not be believed. It is served by them, and when they have gone has
@@ -841,19 +847,24 @@ static void killed_parent(void)
 static void user_changed(void)
 {
 	struct rdma_cm_id *id;
-	struct side first;
+	struct side first, second;
 	pid_t pid;
 
 	if (in_kernel() || geteuid())
 		test_skip("needs root and rdma_cm in the process");
 	check_rc(pipe(said), 0);
 	side_open(&first, RDMA_PS_TCP);
-	pid = child(child_serves);
+	side_open(&second, RDMA_PS_TCP);
+	pid = child(child_serves_two);
 	check_eq(read(said[0], &addr, sizeof(addr)), sizeof(addr));
-	resolve(&first);	/* opens the device */
-	check_rc(seteuid(65534), 0);
+	resolve(&first);
+	resolve(&second);
+	/* When this has passed between the two they know each other. */
 	check_rc(try_connect(&first, NULL, 0), 0);
 	expect_cm(&first, RDMA_CM_EVENT_CONNECT_RESPONSE, 0);
+	check_rc(seteuid(65534), 0);
+	check_rc(try_connect(&second, NULL, 0), 0);
+	expect_cm(&second, RDMA_CM_EVENT_CONNECT_RESPONSE, 0);
 	check_rc(seteuid(0), 0);
 	end_child(pid);
 	side_open(&srv, RDMA_PS_TCP);
@@ -867,6 +878,7 @@ static void user_changed(void)
 	end();
 	check_rc(seteuid(0), 0);
 	side_close(&first);
+	side_close(&second);
 }
 
 static atomic_bool came_back;

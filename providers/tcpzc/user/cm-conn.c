@@ -19,12 +19,13 @@
 #define CM_SIDR_LINGER_NS	(30000 * CM_MS)
 #define CM_TIMEWAIT_MIN_NS	(500 * CM_MS)
 
-void cm_conn_init(struct cm_conn *conn, const struct cm_ops *ops, u32 local_id)
+void cm_conn_init(struct cm_conn *conn, const struct cm_ops *ops, u32 local_id,
+		  u64 tid)
 {
 	memset(conn, 0, sizeof(*conn));
 	conn->ops = ops;
 	conn->local_id = local_id;
-	conn->tid = (u64)local_id << 32 | 1;
+	conn->tid = tid;
 	conn->timewait_ns = CM_TIMEWAIT_MIN_NS;
 }
 
@@ -344,6 +345,10 @@ void cm_conn_heard(struct cm_conn *conn)
 
 void cm_conn_rx(struct cm_conn *conn, const struct cm_msg *msg, u64 now)
 {
+	/* The answer to a request is known by its transaction. */
+	if ((conn->state == CM_REQ_SENT || conn->state == CM_SIDR_SENT) &&
+	    msg->tid != conn->tid)
+		return;
 	/*
 	 * From somebody else, or another connection than it was. Only the first
 	 * answer to a request says the peer's id, and a REJ then need not have one.

@@ -60,8 +60,12 @@ struct cm_conn {
 	struct cm_msg last;	/* what is sent again; what was answered */
 };
 
-/* @local_id is unique among the connections of this host for a while. */
-void cm_conn_init(struct cm_conn *conn, const struct cm_ops *ops, u32 local_id);
+/*
+ * @local_id is unique among the connections of this host for a while; @tid, of a
+ * request, is random: others must not be able to answer it.
+ */
+void cm_conn_init(struct cm_conn *conn, const struct cm_ops *ops, u32 local_id,
+		  u64 tid);
 
 /* Send a REQ, or a SIDR_REQ; ids and tid are filled in. */
 void cm_conn_request(struct cm_conn *conn, struct cm_msg *req, u64 now);

@@ -68,7 +68,8 @@ static struct cm_cx *cm_cx_new(struct cm_id *id)
 		return NULL;
 	}
 	cm_slots[slot] = cx;
-	cm_conn_init(&cx->conn, &cm_cx_ops, (u32)cm_net_token() << 16 | slot);
+	cm_conn_init(&cx->conn, &cm_cx_ops, (u32)cm_net_token() << 16 | slot,
+		     (u64)cm_random() << 32 | cm_random());
 	cx->slot = slot;
 	memcpy(cx->self, id->sgid, 16);
 	memcpy(cx->peer, id->dgid, 16);
