@@ -36,6 +36,7 @@
 #define NO_SERVICE	8
 #define INVALID_ID	6
 #define CONSUMER	28
+#define WELL_KNOWN	4795
 
 /* ---- one side ----------------------------------------------------------- */
 
@@ -839,6 +840,22 @@ static void child_serves_two(void)
 	check_rc(try_accept(take_request(), NULL, 0), 0);
 }
 
+/* Has this process the well-known port's socket? */
+static bool has_the_port(void)
+{
+	union { struct sockaddr sa; struct sockaddr_in in; } at;
+	socklen_t len;
+	int fd;
+
+	for (fd = 0; fd < 256; fd++) {
+		len = sizeof(at);
+		if (!getsockname(fd, &at.sa, &len) && len >= sizeof(at.in) &&
+		    at.sa.sa_family != AF_UNIX && ntohs(at.in.sin_port) == WELL_KNOWN)
+			return true;
+	}
+	return false;
+}
+
 /*
  * A process that gives up its rights leaves the port to root's other processes: its
  * messages would not be believed. It is served by them, and when they have gone has
@@ -862,9 +879,11 @@ static void user_changed(void)
 	/* When this has passed between the two they know each other. */
 	check_rc(try_connect(&first, NULL, 0), 0);
 	expect_cm(&first, RDMA_CM_EVENT_CONNECT_RESPONSE, 0);
+	check(has_the_port());
 	check_rc(seteuid(65534), 0);
 	check_rc(try_connect(&second, NULL, 0), 0);
 	expect_cm(&second, RDMA_CM_EVENT_CONNECT_RESPONSE, 0);
+	check(!has_the_port());
 	check_rc(seteuid(0), 0);
 	end_child(pid);
 	side_open(&srv, RDMA_PS_TCP);
@@ -873,6 +892,7 @@ static void user_changed(void)
 	listen_at(&srv, AF_INET, 8);
 	resolve(&cli);
 	id = connect_both();
+	check(has_the_port());
 	disconnect(&srv, id, &cli, cli.id);
 	check_rc(rdma_destroy_id(id), 0);
 	end();

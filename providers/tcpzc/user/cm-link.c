@@ -185,6 +185,7 @@ void cm_door_user_changed(void)
 	/* Once more: those who connect see the user that we are now. */
 	LIST_FOREACH(door, &cm_doors, node)
 		listen(door->fd.fd, CM_BACKLOG);
+	cm_link_stop();
 }
 
 /* ---- messages to this process ------------------------------------------- */
