@@ -142,6 +142,7 @@ static const char *tz_check_state(const struct tz_qp *qp)
 	bool idle = qp->req.next == qp->req.cons && !qp->rsp.have_rwqe;
 
 	TZ_HOLDS(qp->state < TZ_STATES);
+	TZ_HOLDS(qp->unsettled == TZ_SETTLED);
 	TZ_HOLDS(qp->state != TZ_SQE || tz_qp_is_ud(qp));
 	TZ_HOLDS(qp->state != TZ_SQE || qp->req.next == qp->req.cons);
 	TZ_HOLDS(!qp->draining || (qp->state == TZ_ERR && qp->closing));

@@ -2,18 +2,24 @@
 /*
  * tz_engine.h - what the engine's own files call of each other.
  *
- *   tz_qp.c	life of a queue pair: states, flush, deadlines
+ * In layers; each calls only what stands below it:
+ *
+ *   tz_ud.c	datagrams
+ *   tz_qp.c	life of a queue pair: states, flush, deadlines, whose turn it is
+ *   tz_rx.c	incoming stream to headers and payload
  *   tz_req.c	requester: work requests to PDUs, answers, ACKs and NAKs
  *   tz_rsp.c	responder: executes requests, makes responses and ACKs
- *   tz_rx.c	incoming stream to headers and payload
  *   tz_tx.c	outgoing stream: a queue of bytes and references
+ *   tz_fail.c	how they say that something has failed
  *   tz_sgl.c	lists of ranges of memory regions
  *   tz_rq.c	consuming receive work requests
+ *
+ * Beside them:
+ *
  *   tz_state.c	legal state transitions
  *   tz_attr.c	attributes, the shape of rings
  *   tz_shake.c	hand-shake
  *   tz_key.c	memory keys
- *   tz_ud.c	datagrams
  *   tz_check.c	what must hold between two calls
  */
 #ifndef TZ_ENGINE_H
@@ -79,6 +85,12 @@ void tz_tx_put_range(struct tz_qp *qp, const struct tz_seg *range, bool copy);
 /* What was put last is an answer. */
 void tz_tx_mark_answer(struct tz_qp *qp);
 bool tz_tx_copies(const struct tz_qp *qp, u32 len);
+/* The first @bytes are on their way. */
+void tz_tx_took(struct tz_qp *qp, u32 bytes);
+/* Are the next bytes those of a region that died? */
+bool tz_tx_dead(const struct tz_qp *qp);
+/* The length of what ends with the last reference, if there is no answer in it. */
+u32 tz_tx_ref_bytes(const struct tz_qp *qp);
 /* Fill in the common header; what it carries is acknowledged by it. */
 void tz_tx_hdr(struct tz_qp *qp, struct tz_hdr *h, enum tz_pdu_op op, u8 flags,
 	       u32 len, u32 msn);
@@ -88,6 +100,7 @@ void tz_tx_hdr(struct tz_qp *qp, struct tz_hdr *h, enum tz_pdu_op op, u8 flags,
 void tz_rx_reset(struct tz_qp *qp);
 /* Go on with what was read already, after a stall has ended. */
 void tz_rx_run(struct tz_qp *qp, u64 now);
+void tz_rx_done(struct tz_qp *qp, u32 bytes, u64 now);
 
 /* What to do with the payload that follows a header. */
 enum tz_verdict {
@@ -141,8 +154,8 @@ void tz_rsp_drop_responses(struct tz_qp *qp);
 /* Make one PDU of a waiting response; an ACK if one is due and nothing else. */
 bool tz_rsp_fill(struct tz_qp *qp);
 void tz_rsp_fill_ack(struct tz_qp *qp, u64 now);
-/* A request of this side is about to carry the ACK, if one is owed. */
-void tz_rsp_note_ride(struct tz_qp *qp, u64 now);
+/* A request of this side was begun; @rode: the ACK that was owed is on it. */
+void tz_rsp_note_ride(struct tz_qp *qp, bool rode, u64 now);
 /* Take no more of the peer's; flush the receives, too. */
 void tz_rsp_stop(struct tz_qp *qp);
 void tz_rsp_flush(struct tz_qp *qp);
@@ -152,7 +165,7 @@ bool tz_rsp_take_rwqe(struct tz_qp *qp);
 /* Look up its memory, *@room bytes, into rsp.dst. */
 bool tz_rsp_resolve(struct tz_qp *qp, u64 *room);
 
-/* ---- tz_qp.c ------------------------------------------------------------ */
+/* ---- tz_fail.c ---------------------------------------------------------- */
 
 /*
  * Go to ERR: the oldest send work request ends with @status (0: flushed), then
@@ -161,13 +174,17 @@ bool tz_rsp_resolve(struct tz_qp *qp, u64 *room);
  * and an ACK. As all this may refer to the application's memory, nothing
  * completes before it is done: when the connection is over, or has had its time.
  */
-void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why);
-void tz_qp_drained(struct tz_qp *qp);
+void tz_fail(struct tz_qp *qp, u8 status, bool say_why);
 /* The application's index of posts made no sense. */
-void tz_qp_bad_ring(struct tz_qp *qp);
+void tz_fail_ring(struct tz_qp *qp);
 /* The peer broke the protocol. */
-void tz_qp_protocol_error(struct tz_qp *qp);
+void tz_fail_protocol(struct tz_qp *qp);
 /* A message number that cannot be: a stranger at first, else an error. */
-void tz_qp_wrong_number(struct tz_qp *qp);
+void tz_fail_number(struct tz_qp *qp);
+
+/* ---- tz_qp.c ------------------------------------------------------------ */
+
+/* Act on what failed during this call. */
+void tz_qp_settle(struct tz_qp *qp);
 
 #endif /* TZ_ENGINE_H */

@@ -14,6 +14,7 @@ static void tz_qp_reset(struct tz_qp *qp)
 	qp->stranger = false;
 	qp->draining = false;
 	qp->drain_until = 0;
+	qp->unsettled = TZ_SETTLED;
 	qp->sqd_notify = false;
 	qp->max_pdu = qp->init.max_pdu;
 	tz_tx_reset(qp);
@@ -40,6 +41,85 @@ void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init)
 	qp->tx.size = init->tx_buf_bytes;
 	qp->state = TZ_RESET;
 	tz_qp_reset(qp);
+}
+
+/* ---- errors ------------------------------------------------------------- */
+
+/*
+ * Complete all work requests: the one that failed comes first, whichever queues
+ * and CQs the application looks at, so that it learns the reason and not just
+ * that all is flushed.
+ */
+static void tz_qp_flush(struct tz_qp *qp, u8 status)
+{
+	tz_req_flush(qp, status);
+	tz_rsp_flush(qp);
+}
+
+/* Only once: no receive of the QP completes after the event. */
+static void tz_qp_flush_last(struct tz_qp *qp, u8 status)
+{
+	tz_qp_flush(qp, status);
+	if (qp->init.has_srq)
+		qp->ops->event(qp, TZ_EVENT_LAST_WQE_REACHED);
+}
+
+/* The connection is over, or has had its time: nothing refers to memory any more. */
+static void tz_qp_drained(struct tz_qp *qp)
+{
+	if (!qp->draining)
+		return;
+	qp->draining = false;
+	tz_rsp_drop_responses(qp);
+	qp->rsp.ack_due = 0;
+	tz_tx_reset(qp);
+	tz_qp_flush_last(qp, qp->fail_status);
+}
+
+static void tz_qp_settle_failed(struct tz_qp *qp, bool say_why)
+{
+	if (tz_qp_is_ud(qp)) {
+		/* no connection: nothing can still be on its way */
+		tz_qp_flush_last(qp, qp->fail_status);
+		return;
+	}
+	if (!say_why) {
+		tz_tx_cut(qp);
+		tz_rsp_drop_responses(qp);
+	}
+	tz_qp_ack_now(qp);
+	tz_req_stop(qp);
+	tz_rsp_stop(qp);
+	if (qp->conn != TZ_CONN_UP)
+		tz_qp_drained(qp);
+}
+
+void tz_qp_settle(struct tz_qp *qp)
+{
+	enum tz_unsettled what = qp->unsettled;
+
+	qp->unsettled = TZ_SETTLED;
+	switch (what) {
+	case TZ_SETTLED:
+		break;
+	case TZ_FAILED:
+		tz_qp_settle_failed(qp, false);
+		break;
+	case TZ_FAILED_SAYS_WHY:
+		tz_qp_settle_failed(qp, true);
+		break;
+	case TZ_HANGS_UP:
+		qp->rsp.ack_due = 0;
+		tz_rsp_drop_responses(qp);
+		tz_tx_reset(qp);
+		break;
+	}
+}
+
+static void tz_qp_fail(struct tz_qp *qp, u8 status)
+{
+	tz_fail(qp, status, false);
+	tz_qp_settle(qp);
 }
 
 /* ---- modify ------------------------------------------------------------- */
@@ -90,7 +170,7 @@ static void tz_qp_enter(struct tz_qp *qp, enum tz_state to)
 			tz_qp_enter_sqd(qp);
 		break;
 	case TZ_ERR:
-		tz_qp_fail(qp, 0, false);
+		tz_qp_fail(qp, 0);
 		break;
 	default:
 		qp->state = to;
@@ -108,98 +188,6 @@ void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
 		return;
 	tz_qp_enter(qp, attr->state);
 	tz_qp_kick(qp, now);
-}
-
-/* ---- errors ------------------------------------------------------------- */
-
-/*
- * Complete all work requests: the one that failed comes first, whichever queues
- * and CQs the application looks at, so that it learns the reason and not just
- * that all is flushed.
- */
-static void tz_qp_flush(struct tz_qp *qp, u8 status)
-{
-	tz_req_flush(qp, status);
-	tz_rsp_flush(qp);
-}
-
-/* Only once: no receive of the QP completes after the event. */
-static void tz_qp_flush_last(struct tz_qp *qp, u8 status)
-{
-	tz_qp_flush(qp, status);
-	if (qp->init.has_srq)
-		qp->ops->event(qp, TZ_EVENT_LAST_WQE_REACHED);
-}
-
-void tz_qp_fail(struct tz_qp *qp, u8 status, bool say_why)
-{
-	if (qp->state == TZ_ERR || qp->state == TZ_RESET)
-		return;
-	qp->state = TZ_ERR;
-	if (tz_qp_is_ud(qp)) {
-		/* no connection: nothing can still be on its way */
-		tz_qp_flush_last(qp, status);
-		return;
-	}
-	qp->closing = true;
-	qp->stranger = false;
-	qp->rx.state = TZ_RX_DEAD;
-	qp->fail_status = status;
-	qp->draining = true;
-	qp->drain_until = 0;
-	if (!say_why) {
-		tz_tx_cut(qp);
-		tz_rsp_drop_responses(qp);
-	}
-	tz_qp_ack_now(qp);
-	tz_req_stop(qp);
-	tz_rsp_stop(qp);
-	if (qp->conn != TZ_CONN_UP)
-		tz_qp_drained(qp);
-}
-
-void tz_qp_drained(struct tz_qp *qp)
-{
-	if (!qp->draining)
-		return;
-	qp->draining = false;
-	tz_rsp_drop_responses(qp);
-	qp->rsp.ack_due = 0;
-	tz_tx_reset(qp);
-	tz_qp_flush_last(qp, qp->fail_status);
-}
-
-void tz_qp_bad_ring(struct tz_qp *qp)
-{
-	tz_qp_fail(qp, 0, false);
-	qp->ops->event(qp, TZ_EVENT_FATAL);
-}
-
-void tz_qp_protocol_error(struct tz_qp *qp)
-{
-	qp->stats.protocol_errors++;
-	tz_qp_fail(qp, TCPZC_WC_FATAL_ERR, false);
-	qp->ops->event(qp, TZ_EVENT_FATAL);
-}
-
-/*
- * A stranger whose first number is wrong has nothing to do with this QP, whose
- * peer may be as innocent as this side: hang up, say nothing, and wait for the
- * peer itself.
- */
-void tz_qp_wrong_number(struct tz_qp *qp)
-{
-	if (qp->acquainted || qp->rsp.in_msg) {
-		tz_qp_protocol_error(qp);
-		return;
-	}
-	qp->stats.protocol_errors++;
-	qp->closing = true;
-	qp->stranger = true;
-	qp->rx.state = TZ_RX_DEAD;
-	qp->rsp.ack_due = 0;
-	tz_rsp_drop_responses(qp);
-	tz_tx_reset(qp);
 }
 
 /* ---- connection --------------------------------------------------------- */
@@ -271,7 +259,8 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 	case TZ_SQD:
 	case TZ_RTS:
 		if (!tz_ring_look(&qp->req.sq, qp->req.cons, &qp->req.posted)) {
-			tz_qp_bad_ring(qp);
+			tz_fail_ring(qp);
+			tz_qp_settle(qp);
 			return;
 		}
 		if (tz_qp_is_uc(qp) && qp->conn == TZ_CONN_CLOSED)
@@ -286,6 +275,90 @@ void tz_qp_kick(struct tz_qp *qp, u64 now)
 	}
 	if (qp->rx.state == TZ_RX_STALL)
 		tz_rx_run(qp, now);
+	tz_qp_settle(qp);
+}
+
+/* ---- transmit ----------------------------------------------------------- */
+
+/* A region that died with bytes in the queue leaves a hole in the stream. */
+static bool tz_qp_tx_alive(struct tz_qp *qp)
+{
+	if (!tz_tx_dead(qp))
+		return true;
+	if (qp->draining) {
+		tz_qp_drained(qp);
+	} else if (qp->tx.pdu_op == TZ_PDU_READ_RESP) {
+		/* no fault of this side's own requests */
+		tz_qp_fail(qp, 0);
+		qp->ops->event(qp, TZ_EVENT_ACCESS_ERR);
+	} else {
+		tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR);
+	}
+	/* Nothing may follow what was cut short: the peer would place it. */
+	qp->rsp.ack_due = 0;
+	tz_rsp_drop_responses(qp);
+	tz_tx_reset(qp);
+	return false;
+}
+
+/* The ACK that is owed rides on a request that is begun. */
+static bool tz_qp_fill_request(struct tz_qp *qp, u64 now)
+{
+	bool owed = qp->rsp.ack_due;
+	u64 begun = qp->stats.tx_msgs;
+	bool made = tz_req_fill(qp, now);
+
+	if (qp->stats.tx_msgs != begun)
+		tz_rsp_note_ride(qp, owed, now);
+	return made;
+}
+
+/* Responses and requests take turns, PDU by PDU. */
+static bool tz_qp_fill_one(struct tz_qp *qp, u64 now)
+{
+	bool first = qp->tx.turn++ & 1, made;
+
+	made = first ? tz_rsp_fill(qp) : tz_qp_fill_request(qp, now);
+	if (!made)
+		made = first ? tz_qp_fill_request(qp, now) : tz_rsp_fill(qp);
+	tz_qp_settle(qp);
+	return made;
+}
+
+void tz_qp_tx_fill(struct tz_qp *qp, u64 now)
+{
+	if (qp->conn != TZ_CONN_UP || !tz_qp_tx_alive(qp))
+		return;
+	while (tz_tx_room(qp) && tz_qp_fill_one(qp, now))
+		;
+	tz_rsp_fill_ack(qp, now);
+}
+
+void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
+{
+	tz_tx_took(qp, bytes);
+	qp->req.sent_since += bytes;
+	if (qp->req.sent_since >= TZ_MIN_PDU_BYTES) {
+		qp->req.sent_since = 0;
+		qp->req.progress_ns = now;
+	}
+	if (tz_qp_is_uc(qp))
+		tz_req_taken(qp);
+	tz_qp_settle(qp);
+}
+
+u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp)
+{
+	if (qp->rsp.resp_head != qp->rsp.resp_tail || qp->closing ||
+	    tz_qp_is_uc(qp))
+		return 0;
+	return tz_tx_ref_bytes(qp);
+}
+
+void tz_qp_rx_done(struct tz_qp *qp, u32 bytes, u64 now)
+{
+	tz_rx_done(qp, bytes, now);
+	tz_qp_settle(qp);
 }
 
 /* @ack: an owed acknowledgement counts; what is posted counts before @posted */
@@ -409,7 +482,7 @@ static void tz_qp_check_silence(struct tz_qp *qp, u64 now)
 	if (tz_qp_is_uc(qp))
 		tz_req_lose(qp);
 	else
-		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR, false);
+		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR);
 }
 
 u64 tz_qp_deadline(const struct tz_qp *qp)
@@ -430,6 +503,7 @@ void tz_qp_timer(struct tz_qp *qp, u64 now)
 {
 	if (qp->rsp.stall_until && now >= qp->rsp.stall_until)
 		tz_rx_run(qp, now);
+	tz_qp_settle(qp);
 	if (qp->req.rnr_until && now >= qp->req.rnr_until) {
 		qp->req.rnr_until = 0;
 		qp->req.progress_ns = now;

@@ -149,6 +149,14 @@ struct tz_tx {
 	u32 turn;		/* which source is asked first */
 };
 
+/* What a part of the engine has found, and the whole has to act on. */
+enum tz_unsettled {
+	TZ_SETTLED,
+	TZ_FAILED,		/* say nothing more but what was begun, and an ACK */
+	TZ_FAILED_SAYS_WHY,	/* all that is queued is still sent */
+	TZ_HANGS_UP		/* on a stranger */
+};
+
 struct tz_qp {
 	const struct tz_ops *ops;
 	struct tz_qp_init init;
@@ -158,7 +166,8 @@ struct tz_qp {
 	enum tz_conn conn;
 	bool sqd_notify;
 	bool closing;		/* close when tz_qp_tx_pending() is false */
-	bool draining;		/* ERR, but the flush waits: see tz_qp_fail() */
+	enum tz_unsettled unsettled;	/* not between two calls */
+	bool draining;		/* ERR, but the flush waits: see tz_qp_settle() */
 	u8 fail_status;		/* of the oldest send work request then */
 	u64 drain_until;
 	bool acquainted;	/* the peer's numbers were right at least once */

@@ -134,7 +134,7 @@ static void tz_req_retire(struct tz_qp *qp)
 		struct tz_swqe *w = tz_req_swqe(req, req->cons);
 
 		if (w->status) {
-			tz_qp_fail(qp, w->status, false);
+			tz_fail(qp, w->status, false);
 			return;
 		}
 		if (!tz_req_done(qp, w))
@@ -360,7 +360,7 @@ static bool tz_req_posted(struct tz_qp *qp)
 
 	if (req->next == req->posted &&
 	    !tz_ring_look(&req->sq, req->cons, &req->posted))
-		tz_qp_bad_ring(qp);
+		tz_fail_ring(qp);
 	return req->next != req->posted && qp->state != TZ_ERR;
 }
 
@@ -402,7 +402,6 @@ static bool tz_req_start(struct tz_qp *qp, u64 now)
 		tz_req_retire(qp);
 		return false;
 	}
-	tz_rsp_note_ride(qp, now);
 	req->next_msn++;
 	req->cur_off = 0;
 	req->cur = !tz_op_answered(sw->opcode);
@@ -479,7 +478,7 @@ static void tz_req_put_pdu(struct tz_qp *qp)
 		qp->stats.tx_bytes += len;
 		qp->stats.tx_copied += len;
 	} else if (!tz_tx_put_sgl(qp, &req->src, len)) {
-		tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
+		tz_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
 		return;
 	}
 	req->cur_off += len;
@@ -596,7 +595,7 @@ static void tz_req_rnr(struct tz_qp *qp, u32 timer, u64 now)
 
 	qp->stats.rx_rnr_naks++;
 	if (!req->rnr_left) {
-		tz_qp_fail(qp, TCPZC_WC_RNR_RETRY_EXC_ERR, false);
+		tz_fail(qp, TCPZC_WC_RNR_RETRY_EXC_ERR, false);
 		return;
 	}
 	if (qp->attr.rnr_retry != 7)
@@ -622,7 +621,7 @@ void tz_req_nak(struct tz_qp *qp, u32 msn, u32 code, u32 arg, u64 now)
 	/* A READ is acknowledged when accepted, and may still be refused. */
 	if (req->cons == req->next || w->status || w->msn != msn ||
 	    code >= TZ_NAK_CODES || (code == TZ_NAK_RNR && req->ack_msn != msn)) {
-		tz_qp_protocol_error(qp);
+		tz_fail_protocol(qp);
 		return;
 	}
 	if (code == TZ_NAK_RNR) {
@@ -630,7 +629,7 @@ void tz_req_nak(struct tz_qp *qp, u32 msn, u32 code, u32 arg, u64 now)
 		return;
 	}
 	qp->stats.rx_naks++;
-	tz_qp_fail(qp, statuses[code], false);
+	tz_fail(qp, statuses[code], false);
 }
 
 /* ---- answers ------------------------------------------------------------ */
@@ -671,7 +670,7 @@ static bool tz_req_aim(struct tz_qp *qp, struct tz_swqe *w)
 	    tz_req_resolve(qp, &req->dst, req->answer, wqe.num_sge, w->opcode,
 			   &total) || total != w->len) {
 		w->status = TCPZC_WC_LOC_PROT_ERR;
-		tz_qp_fail(qp, req->answer == req->cons ? w->status : 0, false);
+		tz_fail(qp, req->answer == req->cons ? w->status : 0, false);
 		return false;
 	}
 	return true;
@@ -692,7 +691,7 @@ enum tz_verdict tz_req_read_resp(struct tz_qp *qp, u64 now)
 	    tz_le32_to_cpu(h->total) != w->len || offset != req->answer_off ||
 	    len > w->len - offset || last != (offset + len == w->len) ||
 	    (!len && !last)) {
-		tz_qp_protocol_error(qp);
+		tz_fail_protocol(qp);
 		return TZ_STOP;
 	}
 	req->progress_ns = now;
@@ -721,13 +720,13 @@ void tz_req_atomic_resp(struct tz_qp *qp, u64 now)
 
 	if (!w || w->opcode == TCPZC_WQE_RDMA_READ ||
 	    tz_le32_to_cpu(h->h.msn) != w->msn) {
-		tz_qp_protocol_error(qp);
+		tz_fail_protocol(qp);
 		return;
 	}
 	if (!tz_req_aim(qp, w))
 		return;
 	if (!tz_sgl_write(qp, &req->dst, (const u8 *)&orig, sizeof(orig))) {
-		tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
+		tz_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
 		return;
 	}
 	tz_req_answered(qp, w, now);

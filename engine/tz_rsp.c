@@ -193,11 +193,11 @@ static enum tz_verdict tz_rsp_refuse_uc(struct tz_qp *qp, enum tz_nak_code code,
 		return tz_rsp_drop(qp);
 	}
 	if (!status) {
-		tz_qp_protocol_error(qp);
+		tz_fail_protocol(qp);
 		return TZ_STOP;
 	}
 	tz_rsp_complete(qp, status);
-	tz_qp_fail(qp, 0, false);
+	tz_fail(qp, 0, false);
 	return TZ_STOP;
 }
 
@@ -232,7 +232,7 @@ static enum tz_verdict tz_rsp_refuse(struct tz_qp *qp, enum tz_nak_code code,
 	rstatus = tz_rsp_refused_status(qp, code, status);
 	if (qp->rsp.have_rwqe && rstatus)
 		tz_rsp_complete(qp, rstatus);
-	tz_qp_fail(qp, 0, true);
+	tz_fail(qp, 0, true);
 	if (!status)
 		qp->ops->event(qp, code == TZ_NAK_REM_ACCESS ?
 					   TZ_EVENT_ACCESS_ERR :
@@ -273,7 +273,7 @@ static enum tz_verdict tz_rsp_no_rwqe(struct tz_qp *qp, u64 now)
 	struct tz_rsp *rsp = &qp->rsp;
 
 	if (rsp->rq.bad) {
-		tz_qp_bad_ring(qp);
+		tz_fail_ring(qp);
 		return TZ_STOP;
 	}
 	if (!rsp->stall_until && qp->init.rnr_stall_ns) {
@@ -517,7 +517,7 @@ enum tz_verdict tz_rsp_request(struct tz_qp *qp, u64 now)
 			rsp->resp_tail--;
 	}
 	if (tz_le32_to_cpu(h->msn) != rsp->expect_msn) {
-		tz_qp_wrong_number(qp);
+		tz_fail_number(qp);
 		return TZ_STOP;
 	}
 	return handlers[h->op](qp, now);
@@ -586,7 +586,7 @@ static void tz_rsp_read_died(struct tz_qp *qp, struct tz_resp *resp)
 	rsp->rd_pending = 0;
 	rsp->nak_queued = true;
 	qp->stats.tx_naks++;
-	tz_qp_fail(qp, 0, true);
+	tz_fail(qp, 0, true);
 	qp->ops->event(qp, TZ_EVENT_ACCESS_ERR);
 }
 
@@ -657,10 +657,9 @@ bool tz_rsp_fill(struct tz_qp *qp)
  * that carried an ACK, or would have if it had waited, counts for waiting; an
  * ACK that waited in vain resets the score.
  */
-void tz_rsp_note_ride(struct tz_qp *qp, u64 now)
+void tz_rsp_note_ride(struct tz_qp *qp, bool rode, u64 now)
 {
 	struct tz_rsp *rsp = &qp->rsp;
-	bool rode = rsp->ack_due != 0;
 	bool would_have = rsp->ack_sent_ns &&
 			  now - rsp->ack_sent_ns < qp->init.ack_delay_ns;
 

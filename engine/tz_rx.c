@@ -216,11 +216,11 @@ static bool tz_rx_take_header(struct tz_qp *qp, u64 now)
 	memcpy(&rx->hdr, rx->buf + rx->head, need);
 	rx->head += need;
 	if (!need || !tz_rx_hdr_sane(qp)) {
-		tz_qp_protocol_error(qp);
+		tz_fail_protocol(qp);
 		return true;
 	}
 	if (!tz_req_ack(qp, tz_le32_to_cpu(rx->hdr.h.ack_msn), now)) {
-		tz_qp_wrong_number(qp);
+		tz_fail_number(qp);
 		return true;
 	}
 	if (rx->state != TZ_RX_DEAD)
@@ -247,7 +247,7 @@ static void tz_rx_pdu_end(struct tz_qp *qp, u64 now)
 static void tz_rx_dst_died(struct tz_qp *qp)
 {
 	if (qp->rx.hdr.h.op == TZ_PDU_READ_RESP)
-		tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
+		tz_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
 	else
 		tz_rsp_dst_died(qp);
 }
@@ -331,7 +331,7 @@ static void tz_rx_took_direct(struct tz_qp *qp, u32 bytes, u64 now)
 		qp->req.progress_ns = now;
 }
 
-void tz_qp_rx_done(struct tz_qp *qp, u32 bytes, u64 now)
+void tz_rx_done(struct tz_qp *qp, u32 bytes, u64 now)
 {
 	struct tz_rx *rx = &qp->rx;
 	u32 direct = tz_min(tz_rx_direct(rx), bytes);

@@ -220,49 +220,6 @@ void tz_tx_hdr(struct tz_qp *qp, struct tz_hdr *h, enum tz_pdu_op op, u8 flags,
 	qp->stats.tx_pdus++;
 }
 
-/* A region that died with bytes in the queue leaves a hole in the stream. */
-static bool tz_tx_alive(struct tz_qp *qp)
-{
-	struct tz_tx *tx = &qp->tx;
-	struct tz_txseg *seg = tz_tx_seg(tx, tx->seg_head);
-
-	if (tx->seg_head == tx->seg_tail || seg->kind != TZ_TX_REF ||
-	    !tz_load_once(&seg->mr->dead))
-		return true;
-	if (qp->draining) {
-		tz_qp_drained(qp);
-	} else if (tx->pdu_op == TZ_PDU_READ_RESP) {
-		/* no fault of this side's own requests */
-		tz_qp_fail(qp, 0, false);
-		qp->ops->event(qp, TZ_EVENT_ACCESS_ERR);
-	} else {
-		tz_qp_fail(qp, TCPZC_WC_LOC_PROT_ERR, false);
-	}
-	/* Nothing may follow what was cut short: the peer would place it. */
-	qp->rsp.ack_due = 0;
-	tz_rsp_drop_responses(qp);
-	tz_tx_reset(qp);
-	return false;
-}
-
-void tz_qp_tx_fill(struct tz_qp *qp, u64 now)
-{
-	if (qp->conn != TZ_CONN_UP || !tz_tx_alive(qp))
-		return;
-	while (tz_tx_room(qp)) {
-		/* Responses and requests take turns, PDU by PDU. */
-		bool first = qp->tx.turn++ & 1;
-
-		if (first ? tz_rsp_fill(qp) : tz_req_fill(qp, now))
-			continue;
-		if (!(first ? tz_req_fill(qp, now) : tz_rsp_fill(qp)))
-			break;
-		if (qp->conn != TZ_CONN_UP)
-			return;
-	}
-	tz_rsp_fill_ack(qp, now);
-}
-
 /* The next piece of a segment of which @skip bytes are done. */
 static void tz_tx_piece(const struct tz_tx *tx, const struct tz_txseg *seg,
 			u32 skip, u32 at, struct tz_vec *vec)
@@ -339,18 +296,13 @@ static void tz_tx_take(struct tz_qp *qp, u32 n)
 	tx->seg_pos = 0;
 }
 
-void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
+void tz_tx_took(struct tz_qp *qp, u32 bytes)
 {
 	struct tz_tx *tx = &qp->tx;
 
 	tz_assert(bytes <= tx->queued);
 	tx->queued -= bytes;
 	tx->taken += bytes;
-	qp->req.sent_since += bytes;
-	if (qp->req.sent_since >= TZ_MIN_PDU_BYTES) {
-		qp->req.sent_since = 0;
-		qp->req.progress_ns = now;
-	}
 	while (bytes) {
 		struct tz_txseg *seg = tz_tx_seg(tx, tx->seg_head);
 		u32 n = tz_min(bytes, seg->len - tx->seg_pos);
@@ -362,18 +314,22 @@ void tz_qp_tx_done(struct tz_qp *qp, u32 bytes, u64 now)
 		bytes -= n;
 		tz_tx_take(qp, n);
 	}
-	if (tz_qp_is_uc(qp))
-		tz_req_taken(qp);
 }
 
-u32 tz_qp_tx_ref_bytes(const struct tz_qp *qp)
+bool tz_tx_dead(const struct tz_qp *qp)
+{
+	const struct tz_tx *tx = &qp->tx;
+	const struct tz_txseg *seg = &tx->seg[tx->seg_head & (TZ_TX_SEGS - 1)];
+
+	return tx->seg_head != tx->seg_tail && seg->kind == TZ_TX_REF &&
+	       tz_load_once(&seg->mr->dead);
+}
+
+u32 tz_tx_ref_bytes(const struct tz_qp *qp)
 {
 	const struct tz_tx *tx = &qp->tx;
 	u32 i, bytes = 0, last_ref = 0;
 
-	if (qp->rsp.resp_head != qp->rsp.resp_tail || qp->closing ||
-	    tz_qp_is_uc(qp))
-		return 0;
 	if (tx->pdu_left && tx->pdu_op >= TZ_PDU_READ_RESP)
 		return 0;
 	for (i = tx->seg_head; i != tx->seg_tail; i++) {

@@ -93,10 +93,13 @@ static void tz_ud_fill_vec(struct tz_qp *qp, struct tz_ud_out *out)
 bool tz_ud_tx_next(struct tz_qp *qp, struct tz_ud_out *out)
 {
 	const struct tcpzc_ud_dest *to = &qp->req.wqe.ud;
+	bool peeked;
 	u64 total;
 
 	tz_assert(tz_qp_is_ud(qp));
-	if (!tz_req_peek(qp, &total))
+	peeked = tz_req_peek(qp, &total);
+	tz_qp_settle(qp);
+	if (!peeked)
 		return false;
 	memcpy(out->dgid, to->dgid, sizeof(out->dgid));
 	out->dest_qpn = to->dest_qpn & 0xffffff;
@@ -187,7 +190,7 @@ static bool tz_ud_aim(struct tz_qp *qp, const struct tz_ud_hdr *h)
 
 	if (!tz_rsp_take_rwqe(qp)) {
 		if (rsp->rq.bad)
-			tz_qp_bad_ring(qp);
+			tz_fail_ring(qp);
 		qp->stats.rx_no_receive++;
 		return false;
 	}
@@ -198,7 +201,7 @@ static bool tz_ud_aim(struct tz_qp *qp, const struct tz_ud_hdr *h)
 		status = TCPZC_WC_LOC_PROT_ERR;
 	if (status) {
 		tz_ud_complete(qp, h, status, NULL);
-		tz_qp_fail(qp, 0, false);
+		tz_fail(qp, 0, false);
 		return false;
 	}
 	if (TZ_GRH_BYTES + tz_le32_to_cpu(h->len) <= room)
@@ -208,7 +211,7 @@ static bool tz_ud_aim(struct tz_qp *qp, const struct tz_ud_hdr *h)
 	return false;
 }
 
-void tz_ud_rx(struct tz_qp *qp, const void *dgram, const struct tz_ud_path *path)
+static void tz_ud_take(struct tz_qp *qp, const void *dgram, const struct tz_ud_path *path)
 {
 	const u8 *data = (const u8 *)dgram + sizeof(struct tz_ud_hdr);
 	u8 grh[TZ_GRH_BYTES];
@@ -234,13 +237,19 @@ void tz_ud_rx(struct tz_qp *qp, const void *dgram, const struct tz_ud_path *path
 	if (!tz_sgl_write(qp, &qp->rsp.dst, grh, sizeof(grh)) ||
 	    !tz_sgl_write(qp, &qp->rsp.dst, data, len)) {
 		tz_ud_complete(qp, &h, TCPZC_WC_LOC_PROT_ERR, NULL);
-		tz_qp_fail(qp, 0, false);
+		tz_fail(qp, 0, false);
 		return;
 	}
 	qp->stats.rx_msgs++;
 	qp->stats.rx_pdus++;
 	qp->stats.rx_bytes += len;
 	tz_ud_complete(qp, &h, 0, path);
+}
+
+void tz_ud_rx(struct tz_qp *qp, const void *dgram, const struct tz_ud_path *path)
+{
+	tz_ud_take(qp, dgram, path);
+	tz_qp_settle(qp);
 }
 
 /* ---- the GRH ------------------------------------------------------------ */

@@ -416,7 +416,8 @@ static void oracle_recv_error(struct sim_qp *q, const struct tcpzc_cqe *cqe,
 	BED_CHECK(m && oracle_needs_recv(m), "%s: nothing was sent", q->name);
 	if (!oracle_is_send(m)) {
 		BED_CHECK(cqe->status == TCPZC_WC_LOC_ACCESS_ERR &&
-			  (m->tainted || m->fate == TCPZC_WC_REM_ACCESS_ERR),
+			  (m->tainted || m->over ||
+			   m->fate == TCPZC_WC_REM_ACCESS_ERR),
 			  "%s: a WRITE's receive ends with %u", q->name,
 			  cqe->status);
 		return;
