@@ -490,7 +490,8 @@ u64 tz_qp_deadline(const struct tz_qp *qp)
 	u64 patience = tz_qp_patience_ns(qp);
 	u64 at = tz_sooner(qp->req.rnr_until, qp->rsp.stall_until);
 
-	if (qp->conn == TZ_CONN_UP && !qp->tx.queued)
+	/* While draining it is due at once, or never comes: the end has a time. */
+	if (qp->conn == TZ_CONN_UP && !qp->tx.queued && !qp->draining)
 		at = tz_sooner(at, qp->rsp.ack_due);
 	if (patience && tz_qp_waits_for_peer(qp))
 		at = tz_sooner(at, tz_qp_silence_deadline(qp, patience));

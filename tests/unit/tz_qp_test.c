@@ -214,6 +214,25 @@ static void test_drain_timeout(void **state)
 	unit_free(u);
 }
 
+/* Nor does it, with an ACK that nobody takes, ask for a call that does nothing. */
+static void test_drain_timeout_with_ack(void **state)
+{
+	struct unit *u = unit_new();
+
+	u->opts.min_retry_ns = 500 * MS;
+	u->opts.ack_delay_ns = 10 * MS;
+	unit_start(u);
+	unit_recv(u, 1, 0, 10);
+	unit_send_pdu(u, UNIT_RQ_PSN, 1, 0, 1, TZ_PDU_F_LAST);
+	unit_expect(u, true, 1, 0);
+	unit_modify(u, TZ_ERR);
+	unit_tick(u, 0);
+	assert_true(tz_qp_deadline(&u->q.qp) == u->now + 500 * MS);
+	unit_tick(u, 500 * MS);
+	assert_int_equal(tz_qp_deadline(&u->q.qp), 0);
+	unit_free(u);
+}
+
 /* ---- RESET -------------------------------------------------------------- */
 
 static void test_reset(void **state)
@@ -762,6 +781,7 @@ int main(void)
 		cmocka_unit_test(test_failure_before_flush),
 		cmocka_unit_test(test_flush_is_bounded),
 		cmocka_unit_test(test_drain_timeout),
+		cmocka_unit_test(test_drain_timeout_with_ack),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_host_silent),
 		cmocka_unit_test(test_host_answers),
