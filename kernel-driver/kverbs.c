@@ -268,7 +268,7 @@ static void tcpzc_wc_of(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe,
 	if (!qp)
 		return;
 	/* Whoever polls keeps it: it is destroyed after its completions. */
-	wc->qp = &qp->ib;
+	wc->qp = qp->ib;
 	tcpzc_qp_put(qp);
 }
 

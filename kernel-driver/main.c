@@ -159,7 +159,7 @@ static const struct ib_device_ops tcpzc_device_ops = {
 	INIT_RDMA_OBJ_SIZE(ib_ah, tcpzc_ah, ib),
 	INIT_RDMA_OBJ_SIZE(ib_cq, tcpzc_cq, ib),
 	INIT_RDMA_OBJ_SIZE(ib_pd, tcpzc_pd, ib),
-	INIT_RDMA_OBJ_SIZE(ib_qp, tcpzc_qp, ib),
+	INIT_RDMA_OBJ_SIZE(ib_qp, tcpzc_ibqp, ib),
 	INIT_RDMA_OBJ_SIZE(ib_srq, tcpzc_srq, ib),
 	INIT_RDMA_OBJ_SIZE(ib_ucontext, tcpzc_ucontext, ib),
 };

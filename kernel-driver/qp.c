@@ -56,14 +56,14 @@ static void tcpzc_qp_event(struct tz_qp *eng, enum tz_event event)
 	};
 	struct tcpzc_qp *qp = tcpzc_qp_of(eng);
 	struct ib_event ev = {
-		.device = qp->ib.device,
-		.element.qp = &qp->ib,
+		.device = qp->ib->device,
+		.element.qp = qp->ib,
 		.event = types[event],
 	};
 
 	trace_tcpzc_event(qp, ev.event);
-	if (qp->ib.event_handler)
-		qp->ib.event_handler(&ev, qp->ib.qp_context);
+	if (qp->ib->event_handler)
+		qp->ib->event_handler(&ev, qp->ib->qp_context);
 }
 
 const struct tz_ops tcpzc_engine_ops = {
@@ -277,6 +277,7 @@ static void tcpzc_qp_free_mem(struct tcpzc_qp *qp)
 	kvfree(qp->bufs);
 	tcpzc_uring_free(qp->rq);
 	tcpzc_uring_free(qp->sq);
+	kvfree(qp);
 }
 
 static void tcpzc_qp_get_caps(const struct tcpzc_qp *qp, struct ib_qp_cap *cap)
@@ -320,11 +321,37 @@ static void tcpzc_qp_init(struct tcpzc_qp *qp, const struct tz_qp_init *init)
 	tcpzc_io_init(qp);
 }
 
+/* Nobody looks at it yet, or any more. */
+static void tcpzc_ibqp_set(struct ib_qp *ibqp, struct tcpzc_qp *qp)
+{
+	struct tcpzc_ibqp *p = container_of(ibqp, struct tcpzc_ibqp, ib);
+
+	mutex_lock(&p->lock);
+	p->qp = qp;
+	mutex_unlock(&p->lock);
+}
+
+static struct tcpzc_qp *tcpzc_qp_alloc(struct ib_qp *ibqp,
+				       const struct ib_qp_init_attr *attr,
+				       bool kernel)
+{
+	struct tcpzc_qp *qp = kvzalloc(sizeof(*qp), GFP_KERNEL_ACCOUNT);
+
+	if (!qp)
+		return NULL;
+	qp->ib = ibqp;
+	qp->dev = to_tdev(ibqp->device);
+	qp->kernel = kernel;
+	qp->send_cq = to_tcq(attr->send_cq);
+	qp->recv_cq = to_tcq(attr->recv_cq);
+	qp->srq = attr->srq ? to_tsrq(attr->srq) : NULL;
+	return qp;
+}
+
 int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 		    struct ib_udata *udata)
 {
 	struct tcpzc_dev *dev = to_tdev(ibqp->device);
-	struct tcpzc_qp *qp = to_tqp(ibqp);
 	struct tz_qp_init init = {
 		.ops = &tcpzc_engine_ops,
 		.type = tcpzc_qp_type(attr->qp_type, !udata),
@@ -339,16 +366,15 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 		.max_silence_ns = (u64)READ_ONCE(tcpzc_max_silence_ms) *
 				  NSEC_PER_MSEC,
 	};
+	struct tcpzc_qp *qp;
 	int rc;
 
 	rc = tcpzc_qp_check_init(attr, !udata);
 	if (rc)
 		return rc;
-	qp->dev = dev;
-	qp->kernel = !udata;
-	qp->send_cq = to_tcq(attr->send_cq);
-	qp->recv_cq = to_tcq(attr->recv_cq);
-	qp->srq = attr->srq ? to_tsrq(attr->srq) : NULL;
+	qp = tcpzc_qp_alloc(ibqp, attr, !udata);
+	if (!qp)
+		return -ENOMEM;
 	rc = tcpzc_qp_alloc_rings(qp, &init, attr, udata);
 	if (!rc)
 		rc = tcpzc_qp_alloc_bufs(qp, &init);
@@ -365,6 +391,8 @@ int tcpzc_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 	if (rc)
 		goto err_qpn;
 	tcpzc_qp_get_caps(qp, &attr->cap);
+	mutex_init(&container_of(ibqp, struct tcpzc_ibqp, ib)->lock);
+	tcpzc_ibqp_set(ibqp, qp);
 	tcpzc_qpn_publish(qp, init.qpn);
 	return 0;
 
@@ -445,7 +473,7 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 
 	lockdep_assert_held(&qp->mutex);
 	/* The GSI is a UD queue pair but for this (IB 11.2.5.2). */
-	if (qp->ib.qp_type == IB_QPT_GSI && from == TZ_RESET)
+	if (qp->ib->qp_type == IB_QPT_GSI && from == TZ_RESET)
 		mask |= IB_QP_PORT;
 	if (!tz_attr_fits(&qp->eng, from, eng_attr, mask))
 		return -EINVAL;
@@ -544,19 +572,6 @@ void tcpzc_qps_abandon(struct tcpzc_dev *dev)
 
 /* ---- destroy ------------------------------------------------------------ */
 
-/* `rdma resource` may look at it to the end. */
-static void tcpzc_qp_free_rings(struct tcpzc_qp *qp)
-{
-	struct tcpzc_uring *sq = qp->sq, *rq = qp->rq;
-
-	mutex_lock(&qp->mutex);
-	qp->sq = NULL;
-	qp->rq = NULL;
-	mutex_unlock(&qp->mutex);
-	tcpzc_uring_free(rq);
-	tcpzc_uring_free(sq);
-}
-
 int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 {
 	static const struct tz_qp_attr reset = { .state = TZ_RESET };
@@ -577,7 +592,7 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 	tcpzc_engine_modify(qp, &reset, TZ_QP_STATE);
 	tcpzc_stats_gone(qp);
 	tcpzc_qpn_release(qp->dev, tz_qp_num(&qp->eng));
-	tcpzc_qp_free_rings(qp);
+	tcpzc_ibqp_set(ibqp, NULL);
 	tcpzc_qp_free_mem(qp);
 	return 0;
 }

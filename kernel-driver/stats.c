@@ -60,7 +60,7 @@ static u64 tcpzc_qp_stat(const struct tcpzc_qp *qp, int i)
 /* The events of a queue pair that are the port's. */
 static u64 tcpzc_qp_port_stat(const struct tcpzc_qp *qp, int i)
 {
-	u64 until = qp->ib.counter ? qp->stats_from[i] : tcpzc_qp_stat(qp, i);
+	u64 until = qp->ib->counter ? qp->stats_from[i] : tcpzc_qp_stat(qp, i);
 
 	return until - qp->stats_elsewhere[i];
 }
@@ -217,7 +217,7 @@ static int tcpzc_counter_update_stats(struct rdma_counter *counter)
 	memcpy(value, bound->value, sizeof(bound->value));
 	down_read(&dev->qps_sem);
 	xa_for_each(&dev->qps, qpn, qp) {
-		if (qp->ib.counter != counter)
+		if (qp->ib->counter != counter)
 			continue;
 		for (i = 0; i < TCPZC_QP_STATS; i++)
 			value[i] += tcpzc_qp_stat(qp, i) - qp->stats_from[i];
@@ -332,17 +332,18 @@ static int tcpzc_put_end(struct sk_buff *msg, struct nlattr *table, int rc)
 static int tcpzc_fill_qp(struct sk_buff *msg, struct ib_qp *ibqp)
 {
 	struct nlattr *table = nla_nest_start(msg, RDMA_NLDEV_ATTR_DRIVER);
-	struct tcpzc_qp *qp = to_tqp(ibqp);
+	struct tcpzc_ibqp *p = container_of(ibqp, struct tcpzc_ibqp, ib);
 	int rc = 0;
 
 	if (!table)
 		return -EMSGSIZE;
-	mutex_lock(&qp->mutex);
-	if (qp->sq)
-		rc = tcpzc_put_conn(msg, qp);
-	if (qp->sq && !rc)
-		rc = tcpzc_put_queues(msg, qp);
-	mutex_unlock(&qp->mutex);
+	mutex_lock(&p->lock);
+	if (p->qp) {
+		mutex_lock(&p->qp->mutex);
+		rc = tcpzc_put_conn(msg, p->qp) ?: tcpzc_put_queues(msg, p->qp);
+		mutex_unlock(&p->qp->mutex);
+	}
+	mutex_unlock(&p->lock);
 	return tcpzc_put_end(msg, table, rc);
 }
 

@@ -27,6 +27,7 @@
  * Lock order, outer to inner:
  *	tcpzc_net.lock		listeners of a network namespace
  *	tcpzc_dev.qps_sem	a device's queue pairs
+ *	tcpzc_ibqp.lock		a queue pair's existence, for `rdma resource`
  *	tcpzc_qp.mutex		states and connection of a queue pair; sleeps
  *	tcpzc_dev.stats_lock	beside the others; qps_sem is within it
  *	lock_sock(sk)
@@ -257,8 +258,20 @@ struct tcpzc_conn {
 	wait_queue_head_t wait;		/* for the peer's end */
 };
 
-struct tcpzc_qp {
+/*
+ * What ib_core allocates of a queue pair is outside of the process's memory cgroup,
+ * and in one piece; so it is small. `rdma resource` may look at it after the rest
+ * has gone.
+ */
+struct tcpzc_ibqp {
 	struct ib_qp ib;
+	struct mutex lock;		/* outside of tcpzc_qp.mutex */
+	struct tcpzc_qp *qp;		/* NULL: destroyed */
+};
+static_assert(sizeof(struct tcpzc_ibqp) <= PAGE_SIZE, "one piece");
+
+struct tcpzc_qp {
+	struct ib_qp *ib;
 	struct tcpzc_dev *dev;
 	struct tcpzc_cq *send_cq, *recv_cq;
 	struct tcpzc_srq *srq;
@@ -314,7 +327,11 @@ TCPZC_OBJ(ah, ah)
 TCPZC_OBJ(mr, mr)
 TCPZC_OBJ(cq, cq)
 TCPZC_OBJ(srq, srq)
-TCPZC_OBJ(qp, qp)
+
+static inline struct tcpzc_qp *to_tqp(struct ib_qp *ibqp)
+{
+	return container_of(ibqp, struct tcpzc_ibqp, ib)->qp;
+}
 
 static inline struct tcpzc_qp *tcpzc_qp_of(struct tz_qp *eng)
 {
