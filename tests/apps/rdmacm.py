@@ -25,6 +25,13 @@ COPIED = 20_000_001     # bytes, not a multiple of anything
 START = 20
 OWNERS = 4              # servers of one host
 OWNER_PATIENCE = 15     # seconds
+HOLD_PORT = """
+import socket, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("", 4795))
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 @dataclass(frozen=True)
@@ -396,6 +403,23 @@ def refused_again(ctx, bed_class):
     end(server)
 
 
+def port_elsewhere(ctx, bed_class):
+    """Something else has the well-known port: the client is told so in seconds, in two ways."""
+    path, bed = opened(ctx, bed_class)
+    server = serve(ctx, bed, path)
+    holder = ctx.start(path.command("client", sys.executable, "-c", HOLD_PORT), 60, name="holder")
+    until(lambda: "held" in holder.output(), "the port is not held", alive=[holder])
+    client = rping(ctx, bed, path)
+    expect(client.wait(10), "the client waits", client, server)
+    expect(client.status != 0 and "taken by something else" in client.output() and
+           "UNREACHABLE" in client.output(), "it was told something else", client)
+    holder.end()
+    client = rping(ctx, bed, path)
+    client.wait(30)
+    expect(client.status == 0, "the client fails", client, server)
+    end(server)
+
+
 def in_use(ctx, bed_class):
     path, bed = opened(ctx, bed_class)
     server = serve(ctx, bed, path)
@@ -534,6 +558,7 @@ CASES = {
     "nobody-there": (nobody, 60),
     "refused-again": (refused_again, 60),
     "port-in-use": (in_use, 60),
+    "well-known-port-elsewhere": (port_elsewhere, 60),
     "device-removed": (removed, 60),
     "link-local-interface": (link_local, 90),
     "no-multicast": (multicast, 60),

@@ -64,7 +64,10 @@ static void application(struct cm_conn *c, u8 what, const struct cm_msg *last, u
 		cm_conn_heard(c);
 		break;
 	case 6:
-		cm_conn_refused(c, now);
+		if (what & 8)
+			cm_conn_hopeless(c, now);
+		else
+			cm_conn_refused(c, now);
 		break;
 	case 7:
 		cm_conn_repeated(c);

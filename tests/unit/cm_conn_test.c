@@ -276,6 +276,26 @@ static void test_thinking(void **state)
 	nothing(&b);
 }
 
+/* There is no way back for an answer: the request ends, and nothing else does. */
+static void test_hopeless(void **state)
+{
+	u32 attr;
+
+	for (attr = CM_REQ; attr <= CM_SIDR_REQ; attr += CM_SIDR_REQ - CM_REQ) {
+		request(attr);
+		cm_conn_hopeless(&a.c, now);
+		happened(&a, CM_EV_UNREACHABLE);
+		assert_int_equal(a.c.state, CM_CLOSED);
+		cm_conn_hopeless(&a.c, now);
+		cm_conn_hopeless(&b.c, now);
+		nothing(&a);
+		nothing(&b);
+	}
+	connect();
+	cm_conn_hopeless(&a.c, now);
+	assert_int_equal(a.c.state, CM_ESTABLISHED);
+}
+
 /* Where it thought is nobody any more: as long as it wanted at least, but not for ever. */
 static void test_thinks_no_more(void **state)
 {
@@ -700,6 +720,7 @@ int main(void)
 		cmocka_unit_test(test_refused_once),
 		cmocka_unit_test(test_thinking),
 		cmocka_unit_test(test_thinks_no_more),
+		cmocka_unit_test(test_hopeless),
 		cmocka_unit_test(test_lost_rtu),
 		cmocka_unit_test(test_no_rtu),
 		cmocka_unit_test(test_crossing_disconnects),

@@ -487,6 +487,12 @@ void cm_conn_refused(struct cm_conn *conn, u64 now)
 	}
 }
 
+void cm_conn_hopeless(struct cm_conn *conn, u64 now)
+{
+	if (conn->state == CM_REQ_SENT || conn->state == CM_SIDR_SENT)
+		cm_conn_give_up(conn, now);
+}
+
 void cm_conn_timer(struct cm_conn *conn, u64 now)
 {
 	if (!conn->resend_at || now < conn->resend_at)

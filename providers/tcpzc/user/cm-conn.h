@@ -95,6 +95,9 @@ void cm_conn_rx(struct cm_conn *conn, const struct cm_msg *msg, u64 now);
 /* The peer's port is closed (ICMP): nobody is there to hear it. */
 void cm_conn_refused(struct cm_conn *conn, u64 now);
 
+/* No answer can come: a request is given up at once. */
+void cm_conn_hopeless(struct cm_conn *conn, u64 now);
+
 u64 cm_conn_deadline(const struct cm_conn *conn);
 void cm_conn_timer(struct cm_conn *conn, u64 now);
 

@@ -141,6 +141,14 @@ void cm_cx_timers(u64 now)
 	}
 }
 
+void cm_cx_hopeless(void)
+{
+	struct cm_cx *cx;
+
+	LIST_FOREACH(cx, &cm_cxs, node)
+		cm_conn_hopeless(&cx->conn, cm_now());
+}
+
 void cm_id_farewell(void)
 {
 	struct cm_cx *cx;

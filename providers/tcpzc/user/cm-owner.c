@@ -215,6 +215,14 @@ static bool cm_owner_become(void)
 
 /* ---- the others --------------------------------------------------------- */
 
+/* What comes to the port goes to others. */
+static void cm_port_lost(void)
+{
+	if (!own.useless)
+		cm_cx_hopeless();
+	own.useless = true;
+}
+
 /* The port is neither free nor one of ours. */
 static void cm_owner_missing(void)
 {
@@ -233,7 +241,7 @@ static void cm_owner_missing(void)
 			cm_well_known_port,
 			access("/sys/module/tcpzc", F_OK) ? "something else" :
 			"something else, perhaps the devices of the kernel module (TCPZC_PORT sets another)");
-	own.useless = true;
+	cm_port_lost();
 	own.retry_at = cm_now() + CM_SLOW_RETRY_NS;
 }
 
@@ -249,7 +257,7 @@ static void cm_owner_foreign(uid_t uid)
 		cm_port_read(true);
 		return;
 	}
-	own.useless = true;
+	cm_port_lost();
 	if (own.said == uid)
 		return;
 	own.said = uid;

@@ -256,6 +256,8 @@ struct cm_cx *cm_cx_find(u32 local_id);
 /* Earliest deadline, or 0; and run what is due. */
 u64 cm_cx_deadline(void);
 void cm_cx_timers(u64 now);
+/* Requests cannot be answered: give them up. */
+void cm_cx_hopeless(void);
 /* A REQ or SIDR_REQ; false if nobody here serves it. */
 bool cm_id_incoming(const struct cm_msg *req, const struct cm_path *path);
 /* @dev is gone: its ids say so, and can only be destroyed. */
