@@ -146,8 +146,8 @@ struct tcpzc_backend {
 	/* Waits until the application has acknowledged all events. */
 	int (*destroy_cq)(struct tcpzc_cq *cq);
 	/*
-	 * Ask for an event at the next (solicited) completion; at once if one
-	 * that was not polled yet is in the ring already.
+	 * Ask for an event at the next (solicited) completion; at once if one is
+	 * in the ring that was not polled, and that no event has told of.
 	 */
 	int (*arm_cq)(struct tcpzc_cq *cq, bool solicited_only);
 	/*

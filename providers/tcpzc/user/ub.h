@@ -133,6 +133,7 @@ struct ub_cq {
 	struct ub_channel *channel;	/* or NULL */
 	u32 events_reported;		/* channel->ev.lock */
 	atomic_uint events_unread;	/* not fetched yet */
+	u32 event_prod, event_cons;	/* of the ring at the last event */
 
 	pthread_mutex_t drive_lock;
 	struct list_head qps;		/* struct ub_cqlink */
