@@ -419,8 +419,14 @@ static void ask_too_much(struct scene *s)
 		p = pdu_read(&s->r, s->addr, s->rkey, OPEN);
 		raw_try_send(s->r.fd, &p.h, p.hdr_len);
 	}
-	expect_recv(s->r.v, 1, IBV_WC_WR_FLUSH_ERR);
 	expect_event(s->r.v, IBV_EVENT_QP_REQ_ERR);
+}
+
+/* What the victim had posted, when the connection is over. */
+static void expect_flush(struct scene *s)
+{
+	expect_send(s->r.v, 2, IBV_WC_WR_FLUSH_ERR);
+	expect_recv(s->r.v, 1, IBV_WC_WR_FLUSH_ERR);
 }
 
 static void too_many_reads(void)
@@ -433,7 +439,7 @@ static void too_many_reads(void)
 	ask_too_much(&s);
 	/* It learns why, though it went on talking when it was hung up on. */
 	check_eq(last_words(&s.r), TZ_NAK_INV_REQ);
-	expect_send(s.r.v, 2, IBV_WC_WR_FLUSH_ERR);
+	expect_flush(&s);
 	raw_again(&s.r);
 	scene_close(&s);
 }
@@ -455,13 +461,13 @@ static void deaf_to_refusal(void)
 	scene_open(&s, &o);
 	test_context("silent");
 	ask_too_much(&s);
-	expect_send(s.r.v, 2, IBV_WC_WR_FLUSH_ERR);
+	expect_flush(&s);
 	sleep_ms(2000);
 	check_fds(s.fds + 1);
 	raw_again(&s.r);
 	test_context("talking");
 	ask_too_much(&s);
-	expect_send(s.r.v, 2, IBV_WC_WR_FLUSH_ERR);
+	expect_flush(&s);
 	do {
 		n = send(s.r.fd, junk, sizeof(junk), MSG_NOSIGNAL);
 		sent += n > 0 ? n : 0;
