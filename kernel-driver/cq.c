@@ -81,8 +81,8 @@ void tcpzc_cq_push(struct tcpzc_cq *cq, const struct tcpzc_cqe *cqe)
 		tcpzc_cq_overrun(cq);
 	} else {
 		memcpy(tcpzc_uring_slot(ring, cq->prod), cqe, sizeof(*cqe));
-		/* Pairs with its acquire before it reads the slot. */
 		tcpzc_cq_count(cq, cqe);
+		/* Pairs with its acquire before it reads the slot. */
 		smp_store_release(&ring->hdr->prod, cq->prod);
 		/* Pairs with its barrier between arming and another look. */
 		smp_mb();

@@ -250,10 +250,10 @@ static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
  * (TCP copies otherwise). UC's requests are complete before they are
  * acknowledged: they must be copied.
  */
-static bool tcpzc_tx_by_reference(const struct tcpzc_qp *qp,
-				  const struct sock *sk)
+static bool tcpzc_tx_by_reference(struct tcpzc_qp *qp, struct sock *sk)
 {
-	return (sk->sk_route_caps & NETIF_F_SG) && !tz_qp_is_uc(&qp->eng);
+	return (sk->sk_route_caps & NETIF_F_SG) && !tz_qp_is_uc(&qp->eng) &&
+	       tcpzc_may_refer(&qp->conn.near, sk);
 }
 
 /* Hand one vector to TCP, @by_reference or not: bytes taken, or -errno. */
@@ -715,6 +715,7 @@ void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
 	c->abort = false;
 	c->asking = false;
 	c->by_reference = false;
+	c->near.sk = NULL;
 	tcpzc_conn_move(qp, TCPZC_CONN_UP);
 	qp->tx_full_at = 0;
 	tz_qp_connected(&qp->eng, max_pdu, ktime_get_ns());

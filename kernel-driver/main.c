@@ -41,6 +41,11 @@ module_param_named(max_silence_ms, tcpzc_max_silence_ms, uint, 0644);
 MODULE_PARM_DESC(max_silence_ms,
 		 "a silent peer whose host is there is given so many milliseconds, 0: no more than another; of queue pairs created from now on (60000)");
 
+uint tcpzc_by_reference = TCPZC_REFER_FAR;
+module_param_named(by_reference, tcpzc_by_reference, uint, 0644);
+MODULE_PARM_DESC(by_reference,
+		 "packets refer to registered pages: 0: never, 1: if no process of this host can be the receiver, 2: always, which trusts all of them (1)");
+
 static char tcpzc_cc_name[TCP_CA_NAME_MAX];
 char *tcpzc_cc = tcpzc_cc_name;
 

@@ -8,6 +8,7 @@
  *   cq.c srq.c	completion queues, shared receive queues
  *   qp.c	queue pairs: creation, states, destruction
  *   stats.c	hardware counters, restrack
+ *   near.c	whether packets may refer to regions' pages
  *   io.c	data path: sockets' callbacks, receiving, sending, doorbells
  *   conn.c	a queue pair's connection: dialing, hand-shake, the end
  *   listen.c	the well-known port: listeners, connections without their hello
@@ -78,6 +79,9 @@ struct tcpzc_net;
 /* Module parameters; see docs/tuning.md. */
 extern ushort tcpzc_port;		/* well-known TCP port */
 extern uint tcpzc_copy_threshold;	/* payload up to this is copied, bytes */
+/* When packets refer to regions' pages; see near.c. */
+enum { TCPZC_REFER_NEVER, TCPZC_REFER_FAR, TCPZC_REFER_ALWAYS };
+extern uint tcpzc_by_reference;
 extern char *tcpzc_cc;			/* congestion control; NULL: default */
 extern uint tcpzc_min_retry_ms;		/* floor of the peer's silence */
 extern uint tcpzc_max_silence_ms;	/* if its host is there; see tz_qp_init */
@@ -234,6 +238,13 @@ struct tcpzc_parked {
 	struct tz_hello hello;
 };
 
+/* What near.c has found out of a connection whose packets go to an interface. */
+struct tcpzc_near {
+	const struct sock *sk;		/* NULL: nothing */
+	int ifindex;
+	bool ok;
+};
+
 struct tcpzc_conn {
 	enum tcpzc_conn_state state;	/* written under qp->mutex and qp->lock */
 	struct socket *sock;		/* that we write to; under qp->mutex */
@@ -250,6 +261,7 @@ struct tcpzc_conn {
 	u32 num_parked;
 	/* Under qp->lock: */
 	bool by_reference;		/* packets may refer to regions' pages */
+	struct tcpzc_near near;
 	bool eof;			/* the stream has ended */
 	bool abort;			/* close by a reset: no packet may leave */
 	bool asking;			/* keepalive asks the peer's host; with the socket */
@@ -520,6 +532,11 @@ void tcpzc_stats_gone(struct tcpzc_qp *qp);
 u64 tcpzc_alive_heard_ns(struct tz_qp *eng, u64 now);
 /* If the peer itself has spoken, its host is not asked any more. Likewise. */
 void tcpzc_alive_settle(struct tcpzc_qp *qp, struct sock *sk);
+
+/* ---- near.c ------------------------------------------------------------- */
+
+/* May @sk's packets refer to regions' pages? The socket is ours. */
+bool tcpzc_may_refer(struct tcpzc_near *near, struct sock *sk);
 
 /* ---- io.c --------------------------------------------------------------- */
 

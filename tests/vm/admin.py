@@ -8,6 +8,7 @@ import copy
 import os
 import re
 
+from runlib.bed import Bed
 from runlib.case import Fail, Skip, expect, until
 from runlib.net import Namespace
 from runlib.pair import PORT, Pair
@@ -405,6 +406,30 @@ def copy_threshold(ctx):
                f"{value}: {grown}")
 
 
+def by_reference(ctx):
+    """Packets refer to registered pages where no process of this host gets hold of them: here
+    only if the other end is the kernel's; or never, or always."""
+    path, bed, user = ctx.path("veth"), Kernel(ctx), Bed(ctx)
+
+    def sent(peer, gid):
+        bed.prepare(path)
+        before = counters(bed, path, "client")
+        Pair(ctx, peer, path, "ibv_rc_pingpong", ("-d", "tcpzc0", "-g", gid, "-e", "-n", "20",
+                                                  "-s", "65536"), client_bed=bed).finish()
+        after = counters(bed, path, "client")
+        return {name: after[name] - before[name] for name in ("tx_zcopy_bytes", "tx_copy_bytes")}
+
+    for value, peer, gid, referred in (("1", bed, "0", True), ("1", bed, "1", True),
+                                       ("1", user, "0", False), ("1", user, "1", False),
+                                       ("0", bed, "0", False), ("2", user, "0", True)):
+        with parameter("by_reference", value + "\n"):
+            found = sent(peer, gid)
+        used, unused = ("tx_zcopy_bytes", "tx_copy_bytes") if referred else (
+            "tx_copy_bytes", "tx_zcopy_bytes")
+        expect(found[used] >= 20 * 65536 and not found[unused],
+               f"by_reference={value}, {peer.title}, GID {gid}: {found}")
+
+
 def port(ctx):
     """Another well-known port: devices are reachable there and nowhere else."""
     def load(*words):
@@ -501,5 +526,6 @@ CASES = {"events": events, "shared-gid": shared_gid, "vlan": vlan,
          "datagrams-apart": datagrams_apart, "unfit": unfit, "netdev-moves": moved,
          "exclusive-netns": exclusive_devices,
          "memlock": memlock, "huge-pages": huge_pages, "cc": congestion_control,
-         "copy-threshold": copy_threshold, "port": port, "bound-counters": bound_counters,
+         "copy-threshold": copy_threshold, "by-reference": by_reference, "port": port,
+         "bound-counters": bound_counters,
          "resource-details": resource_details, "tracepoints": tracepoints}
