@@ -645,7 +645,9 @@ static void sim_sqd(struct sim_qp *q)
 		q->sqd_until = s->now + 1 + rng_below(&s->rng, 3 * MS);
 		sim_modify(q, TZ_SQD, TZ_QP_EN_SQD_ASYNC_NOTIFY);
 	} else if (q->b.qp.state == TZ_SQD && s->now >= q->sqd_until) {
+		/* A bad one that was begun is not on the wire, but to be told. */
 		BED_CHECK(tz_qp_outstanding(&q->b.qp) ||
+			  tz_qp_tx_pending(&q->b.qp) ||
 			  q->b.sq_hdr->cons - q->base < q->wire.begun ||
 			  q->b.events[TZ_EVENT_SQ_DRAINED] == 1 ||
 			  q->hostile_ring,
