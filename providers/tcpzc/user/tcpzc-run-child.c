@@ -18,19 +18,25 @@
 
 #include "tcpzc-run.h"
 
-static const int forwarded[] = { SIGINT,  SIGTERM,  SIGHUP,  SIGQUIT, SIGUSR1,
-				 SIGUSR2, SIGWINCH, SIGALRM, SIGTSTP, SIGCONT };
+/* About tcpzc-run itself: its own faults, its own use of the terminal. */
+static const int not_forwarded[] = { SIGSEGV, SIGBUS,  SIGFPE,	SIGILL, SIGTRAP,
+				     SIGABRT, SIGPIPE, SIGTTIN, SIGTTOU };
 
 /* The signals that the parent waits for instead of being hit by them. */
 static void waited_signals(sigset_t *set)
 {
 	unsigned int i;
 
-	sigemptyset(set);
-	sigaddset(set, SIGCHLD);
-	for (i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
-		sigaddset(set, forwarded[i]);
+	sigfillset(set);
+	for (i = 0; i < sizeof(not_forwarded) / sizeof(not_forwarded[0]); i++)
+		sigdelset(set, not_forwarded[i]);
 }
+
+/* What the program inherits and tcpzc-run has to change for itself. */
+struct inherited {
+	sigset_t mask;
+	struct sigaction chld;
+};
 
 /*
  * A script without a first line that names its interpreter: as execvp() and
@@ -54,7 +60,7 @@ static void exec_by_shell(char *const argv[], const char *path)
 
 static __attribute__((noreturn)) void exec_program(char *const argv[],
 						   const char *path,
-						   const sigset_t *mask,
+						   const struct inherited *old,
 						   pid_t parent)
 {
 	int err;
@@ -63,7 +69,8 @@ static __attribute__((noreturn)) void exec_program(char *const argv[],
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(EXIT_OURS);
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	sigaction(SIGCHLD, &old->chld, NULL);
+	sigprocmask(SIG_SETMASK, &old->mask, NULL);
 	execv(path, argv);
 	if (errno == ENOEXEC)
 		exec_by_shell(argv, path);
@@ -80,7 +87,9 @@ static bool from_terminal(const siginfo_t *si)
 
 static void on_signal(const siginfo_t *si, pid_t child)
 {
-	if (!from_terminal(si))
+	if (si->si_code == SI_QUEUE)
+		sigqueue(child, si->si_signo, si->si_value);
+	else if (!from_terminal(si))
 		kill(child, si->si_signo);
 	/*
 	 * Stop with the program, so that the shell sees a stopped job. The
@@ -99,15 +108,17 @@ static void on_signal(const siginfo_t *si, pid_t child)
  */
 int child_run(char *const argv[], const char *path)
 {
+	struct sigaction none = { .sa_handler = SIG_DFL };
 	pid_t parent = getpid(), child, pid;
-	sigset_t set, old;
+	struct inherited old;
+	sigset_t set;
 	siginfo_t si;
 	int status;
 
 	waited_signals(&set);
 	/* A caller may have left it ignored, and then there is no SIGCHLD. */
-	signal(SIGCHLD, SIG_DFL);
-	sigprocmask(SIG_BLOCK, &set, &old);
+	sigaction(SIGCHLD, &none, &old.chld);
+	sigprocmask(SIG_BLOCK, &set, &old.mask);
 	child = fork();
 	if (child < 0) {
 		warn("fork: %s", strerror(errno));
