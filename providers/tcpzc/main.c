@@ -99,6 +99,7 @@ static struct verbs_context *tcpzc_alloc_context(struct ibv_device *device,
 static struct verbs_device *tcpzc_alloc_device(struct verbs_sysfs_dev *sysfs)
 {
 	struct tcpzc_device *dev;
+	char ifindex[16];
 
 	dev = calloc(1, sizeof(*dev));
 	if (!dev)
@@ -107,11 +108,13 @@ static struct verbs_device *tcpzc_alloc_device(struct verbs_sysfs_dev *sysfs)
 		      "one maximum for sysfs paths");
 	memcpy(dev->ibdev_path, sysfs->ibdev_path, sizeof(dev->ibdev_path));
 	/* The kernel's devices have no such file. */
-	if (ibv_read_sysfs_file(dev->ibdev_path, TCPZC_SYSFS_NETDEV,
-				dev->netdev, sizeof(dev->netdev)) > 0)
+	if (ibv_read_sysfs_file(dev->ibdev_path, TCPZC_SYSFS_IFINDEX, ifindex,
+				sizeof(ifindex)) > 0) {
+		dev->ifindex = strtoul(ifindex, NULL, 10);
 		dev->be = &tcpzc_user_backend;
-	else
+	} else {
 		dev->be = &tcpzc_kernel_backend;
+	}
 	return &dev->vdev;
 }
 

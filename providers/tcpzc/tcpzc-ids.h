@@ -25,9 +25,12 @@
 #define TCPZC_PORT_CAP_FLAGS	(1u << 16 | 1u << 26)
 
 /*
- * User mode only, relative to ibdev_path: a file with the name of the network
- * interface. Where it is absent the device is the kernel's.
+ * User mode only, relative to ibdev_path: a file with the index of the network
+ * interface, which stays when the interface is renamed. Where it is absent the
+ * device is the kernel's. And a file with the name that the interface had when the
+ * tree was made, for people.
  */
+#define TCPZC_SYSFS_IFINDEX	"tcpzc/ifindex"
 #define TCPZC_SYSFS_NETDEV	"tcpzc/netdev"
 
 /*

@@ -30,7 +30,7 @@ struct tcpzc_device {
 	struct verbs_device vdev;	/* first */
 	const struct tcpzc_backend *be;
 	char ibdev_path[IBV_SYSFS_PATH_MAX];
-	char netdev[16];		/* user mode: the interface */
+	uint32_t ifindex;		/* user mode: the interface */
 };
 
 struct tcpzc_context {

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 """ibv_devices, ibv_devinfo, ibv_asyncwatch: what programs see of the devices."""
 
+import os
 import re
 import signal
 import time
 
 from runlib import net
-from runlib.case import expect, until
+from runlib.case import Skip, expect, until
 
 
 def finished(ctx, bed, path, program, *args, env=None, side="server"):
@@ -111,5 +112,18 @@ def port_events(ctx, bed_class):
     expect(process.wait(5), "does not end on SIGTERM", process)
 
 
-CASES = {"ibv_devices": ibv_devices, "port-events": port_events, "ibv_devinfo": ibv_devinfo,
+def renamed(ctx, bed_class):
+    """An interface that is renamed stays the device that it is, to programs that have it
+    open and to those that open it."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    if bed.title != "this system" or not path.spaces["server"].private or os.geteuid():
+        raise Skip("needs an interface of its own and the right to rename it")
+    path.cut = True
+    program = os.path.join(ctx.builds.directory(""), "tests", "verbs", "verbs_rights")
+    process = finished(ctx, bed, path, program, "interface_is_renamed")
+    expect("ok " in process.text(), "not run", process)
+
+
+CASES = {"renamed": renamed, "ibv_devices": ibv_devices, "port-events": port_events, "ibv_devinfo": ibv_devinfo,
          "netdev-order": netdev_order, "ibv_asyncwatch": ibv_asyncwatch}

@@ -82,7 +82,7 @@ def statuses(launch):
 
 def signals(launch):
     """What is sent to tcpzc-run reaches the program."""
-    for sig in ("INT", "TERM", "HUP", "USR1"):
+    for sig in ("INT", "TERM", "HUP", "USR1", "XCPU", "PROF", "IO"):
         process = launch.start("sh", "-c",
                                f"trap 'echo got {sig}; exit 7' {sig}; echo ready;"
                                "while :; do sleep 0.1; done")
@@ -171,6 +171,99 @@ def nested(launch):
            process)
 
 
+GIVEN = """
+import os, resource, signal, sys
+for sig in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+    signal.signal(sig, signal.SIG_IGN)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGCHLD, signal.SIGTERM})
+os.umask(0o027)
+resource.setrlimit(resource.RLIMIT_NOFILE, (777, 888))
+resource.setrlimit(resource.RLIMIT_CORE, (4096, 8192))
+os.nice(3)
+os.dup2(1, 9, inheritable=True)
+os.chdir("/usr/lib")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+SEEN = """
+grep -E '^(SigBlk|SigIgn|SigCgt|Umask)' /proc/self/status
+cat /proc/self/limits
+nice; pwd -P; ls /proc/$$/fd
+"""
+
+
+def inheritance(launch):
+    """The program inherits what tcpzc-run did: signals, mask, limits, descriptors."""
+    name = launch.ctx.file("given.py")
+    with open(name, "w", encoding="ascii") as file:
+        file.write(GIVEN)
+    for seen in (["sh", "-c", SEEN],
+                 ["cat", "/proc/self/status", "/proc/self/limits"]):
+        both = []
+        for words in ([], [os.path.realpath(launch.bed.run)]):
+            process = launch.ctx.finish(launch.path.command(
+                "server", "env", "TCPZC_NETDEV=" + launch.path.netdev["server"],
+                "python3", name, *words, *seen), 20)
+            expect(process.status == 0, "fails", process)
+            both.append([line for line in process.text().splitlines()
+                         if not line.startswith(OWN)])
+        expect(both[0] == both[1], f"{both[1]} instead of {both[0]}", process)
+    process = launch.shell("cut -d' ' -f5-7 /proc/$$/stat /proc/$PPID/stat | sort -u | wc -l")
+    expect(process.text().strip() == "1", "not in its group, session and terminal", process)
+
+
+# Of a process, not inherited
+OWN = ("Pid:", "PPid:", "Tgid:", "Ngid:", "NS", "Vm", "Rss", "FDSize:", "HugetlbPages:",
+       "Threads:", "voluntary", "nonvoluntary", "Name:", "State:", "Speculation", "Mems",
+       "Cpus", "THP", "untag", "x86", "CoreDumping", "SigQ:", "TracerPid:")
+
+
+def places(launch):
+    """Where there is no room for the tree, or no right, it is in the next place."""
+    if launch.bed.title != "this system" or os.geteuid():
+        raise Skip("mounts what programs find in /dev/shm")
+    spare = launch.ctx.file("spare")
+    os.mkdir(spare)
+    os.chmod(spare, 0o755)
+    for mount, moves in (("-o size=16k", True), ("-o nr_inodes=20", True), ("-o ro", True),
+                         ("-o mode=000,noexec", True), ("-o noexec", False)):
+        process = in_places(launch, f"""
+            mount -t tmpfs {mount} none /dev/shm
+            XDG_RUNTIME_DIR=/no/such/place TMPDIR={spare} $RUN sh -c '
+                echo "$TCPZC_TREE"; ibv_devices'
+            ls -A /dev/shm {spare}""")
+        where = process.text().splitlines()[0]
+        expect(process.status == 0 and "tcpzc0" in process.text(), f"fails with {mount}",
+               process)
+        expect(moves == (not where.startswith("/dev/shm/")), f"it is in {where}", process)
+        expect(process.text().rstrip().endswith(f"{spare}:"), "something is left", process)
+    process = in_places(launch, f"""
+        for dir in /dev/shm /tmp /var/tmp /run; do
+            mount --bind $dir $dir; mount -o remount,bind,ro $dir
+        done
+        XDG_RUNTIME_DIR=/no/such/place TMPDIR=/proc $RUN true""")
+    fails(process, OURS, "/dev/shm: Read-only", "/no/such/place: No such file", "/proc: ",
+          "/tmp: ", "/var/tmp: ", "set TMPDIR")
+
+
+def in_places(launch, script):
+    """The script with mounts of its own; $RUN is tcpzc-run."""
+    return launch.ctx.finish(launch.path.command(
+        "server", "env", "TCPZC_NETDEV=" + launch.path.netdev["server"],
+        "RUN=" + os.path.realpath(launch.bed.run), "unshare", "-m", "sh", "-c", script), 20)
+
+
+def rebuilt_environment(launch):
+    """What a program executes with an environment of its own making has no devices, and
+    tcpzc-run gives it some."""
+    process = launch.shell("env -i /usr/bin/env; env -i ibv_devices")
+    expect("tcpzc" not in process.text().lower(), "variables were added", process)
+    process = launch.shell(f"env -i TCPZC_NETDEV={launch.path.netdev['server']} "
+                           f"{os.path.realpath(launch.bed.run)} ibv_devices")
+    expect(process.status == 0 and "tcpzc0" in process.text(), "no device", process)
+
+
 def keep(launch):
     process = launch.run("--keep", "true")
     expect(process.status == 0, "--keep fails", process)
@@ -208,7 +301,7 @@ def hooks(launch):
 
 CASES = {f.__name__.replace("_", "-"): f for f in (
     options, statuses, signals, killed, impossible_programs, netdevs, drivers, nested,
-    keep, odd_prefix, hooks)}
+    keep, odd_prefix, hooks, inheritance, places, rebuilt_environment)}
 
 
 def run(ctx, bed_class, case):

@@ -374,7 +374,7 @@ const struct tcpzc_backend tcpzc_kernel_backend = {
 
 /* ---- device ------------------------------------------------------------- */
 
-static struct ibv_device *fake_device(const char *netdev)
+static struct ibv_device *fake_device(unsigned int ifindex)
 {
 	struct verbs_sysfs_dev sysfs = {};
 	char dir[] = "/tmp/tcpzc-unit-XXXXXX";
@@ -386,11 +386,11 @@ static struct ibv_device *fake_device(const char *netdev)
 	snprintf(sysfs.ibdev_path, sizeof(sysfs.ibdev_path), "%s", dir);
 	snprintf(path, sizeof(path), "%s/tcpzc", dir);
 	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof(path), "%s/%s", dir, TCPZC_SYSFS_NETDEV);
-	if (netdev) {
+	snprintf(path, sizeof(path), "%s/%s", dir, TCPZC_SYSFS_IFINDEX);
+	if (ifindex) {
 		f = fopen(path, "w");
 		assert_non_null(f);
-		fprintf(f, "%s\n", netdev);
+		fprintf(f, "%u\n", ifindex);
 		fclose(f);
 	}
 	vdev = verbs_provider_tcpzc.alloc_device(&sysfs);
@@ -408,7 +408,7 @@ static struct ibv_device *fake_device(const char *netdev)
 
 struct ibv_device *fake_kernel_device(void)
 {
-	return fake_device(NULL);
+	return fake_device(0);
 }
 
 void fake_free_device(struct ibv_device *device)
@@ -419,7 +419,7 @@ void fake_free_device(struct ibv_device *device)
 int fake_open(void **state)
 {
 	memset(&fake, 0, sizeof(fake));
-	*state = verbs_open_device(fake_device("eth0"), NULL);
+	*state = verbs_open_device(fake_device(1), NULL);
 	assert_non_null(*state);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -45,6 +46,28 @@ static inline int tz_accept(int fd)
 		fcntl(got, F_SETFD, FD_CLOEXEC);
 	}
 	return got;
+}
+
+/* The process' descriptors, for when it has gone to a root without /proc. */
+static inline int tz_open_fds(void)
+{
+	return open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/*
+ * A second description of the pipe's end @fd. @fds is what tz_open_fds() returned
+ * in this process.
+ */
+static inline int tz_reopen(int fds, int fd, int flags)
+{
+	char path[32];
+	int got;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	got = open(path, flags | O_CLOEXEC);
+	if (got >= 0 || errno != ENOENT || fds < 0)
+		return got;
+	return openat(fds, path + sizeof("/proc/self/fd"), flags | O_CLOEXEC);
 }
 
 #endif /* TCPZC_CALLS_H */

@@ -71,14 +71,15 @@ static void cm_read_gid(struct cm_dev *d, int index)
 }
 
 /* As RoCE v2: IP, UDP, base and extended transport headers, ICRC. */
-static u8 cm_mtu(const char *netdev)
+static u8 cm_mtu(u32 ifindex)
 {
 	struct ifreq ifr = {};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	u8 mtu = 1;
 
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", netdev);
-	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &ifr))
+	ifr.ifr_ifindex = ifindex;
+	if (fd < 0 || ioctl(fd, SIOCGIFNAME, &ifr) ||
+	    ioctl(fd, SIOCGIFMTU, &ifr))
 		ifr.ifr_mtu = 1500;
 	if (fd >= 0)
 		close(fd);
@@ -89,6 +90,7 @@ static u8 cm_mtu(const char *netdev)
 
 static bool cm_dev_read(struct cm_dev *d, const char *name)
 {
+	char ifindex[16];
 	u16 w[4];
 	int i;
 
@@ -96,12 +98,12 @@ static bool cm_dev_read(struct cm_dev *d, const char *name)
 	if (strlen(name) >= sizeof(d->name))
 		return false;
 	strcpy(d->name, name);
-	if (!cm_read(name, TCPZC_SYSFS_NETDEV, d->netdev, sizeof(d->netdev)) ||
+	if (!cm_read(name, TCPZC_SYSFS_IFINDEX, ifindex, sizeof(ifindex)) ||
 	    !cm_read_words(name, "node_guid", w, 4))
 		return false;
 	d->guid = (u64)w[0] << 48 | (u64)w[1] << 32 | (u64)w[2] << 16 | w[3];
-	d->ifindex = if_nametoindex(d->netdev);
-	d->mtu = cm_mtu(d->netdev);
+	d->ifindex = strtoul(ifindex, NULL, 10);
+	d->mtu = cm_mtu(d->ifindex);
 	for (i = 0; i < TCPZC_GID_TABLE_LEN; i++)
 		cm_read_gid(d, i);
 	return true;
@@ -200,6 +202,7 @@ static struct cm_fd cm_links = { .fd = -1 };
 
 static void cm_dev_changed(void *arg, const struct tz_link *link)
 {
+	char name[IF_NAMESIZE];
 	struct cm_dev *d;
 	bool gone;
 	u32 i;
@@ -210,7 +213,7 @@ static void cm_dev_changed(void *arg, const struct tz_link *link)
 		if (d->gone || (link->ifindex && link->ifindex != d->ifindex))
 			continue;
 		gone = link->ifindex ? link->gone :
-				       if_nametoindex(d->netdev) != d->ifindex;
+				       !if_indextoname(d->ifindex, name);
 		if (!gone)
 			continue;
 		d->gone = true;

@@ -58,7 +58,6 @@ struct cm_id;
 
 struct cm_dev {
 	char name[32];
-	char netdev[IF_NAMESIZE];
 	u32 ifindex;
 	u64 guid;
 	u8 mtu;				/* enum ibv_mtu */

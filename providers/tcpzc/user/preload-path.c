@@ -61,8 +61,12 @@ static int after_open(int fd, const char *path, bool is_dev, int flags)
 		tz_fix_errno(path);
 		return fd;
 	}
+	if (tz_is_netdev_name(path))
+		return tz_netdev_open(fd, path, flags);
 	if (is_dev && !(flags & O_PATH) && tz_is_rdmacm(path))
 		fd = tz_rdmacm_open(fd, flags);
+	else if (is_dev && !(flags & O_PATH))
+		tz_uverbs_opened();
 	if (is_dev && fd >= 0)
 		tz_mark_fd(fd);
 	return fd;

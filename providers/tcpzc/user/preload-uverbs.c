@@ -15,22 +15,60 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "preload.h"
 
 /*
+ * What tz_open_fds() returned in process @fds_owner when it opened its first
+ * device, and the file that this is: programs close what they do not know.
+ */
+static atomic_int fds_fd = -1;
+static _Atomic pid_t fds_owner;
+static _Atomic ino_t fds_ino;
+
+TZ_NEXT(fstat)
+
+void tz_uverbs_opened(void)
+{
+	struct stat st;
+	int fd;
+
+	if (atomic_load(&fds_owner) == getpid())
+		return;
+	fd = tz_open_fds();
+	if (fd < 0 || tz_next_fstat()(fd, &st))
+		return;
+	atomic_store(&fds_ino, st.st_ino);
+	atomic_store(&fds_fd, fd);
+	atomic_store(&fds_owner, getpid());
+}
+
+static int own_fds(void)
+{
+	int fd = atomic_load(&fds_fd);
+	struct stat st;
+
+	if (atomic_load(&fds_owner) != getpid() || tz_next_fstat()(fd, &st) ||
+	    !S_ISDIR(st.st_mode) || st.st_ino != atomic_load(&fds_ino))
+		return -1;
+	return fd;
+}
+
+/*
  * A pipe with both ends in one descriptor: the provider writes completion
- * events into it, and the application reads them, or polls, with plain calls.
+ * events into it, and the application reads them, or polls, with plain calls. The
+ * provider opens it again, perhaps when the process has become another user's;
+ * other processes reach it by /proc only, which asks for more than its mode.
  */
 static int event_pipe(void)
 {
-	char path[32];
 	int ends[2];
 	int fd;
 
 	if (pipe2(ends, O_CLOEXEC))
 		return -1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[0]);
-	fd = open(path, O_RDWR | O_CLOEXEC);
+	fchmod(ends[0], 0666);
+	fd = tz_reopen(own_fds(), ends[0], O_RDWR);
 	if (fd < 0 && errno == ENOENT)
 		errno = ENODEV;		/* no /proc */
 	close(ends[0]);

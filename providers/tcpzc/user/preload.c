@@ -52,9 +52,11 @@ static bool add_served(struct tree *t, const char *name, dev_t rdev,
 	return true;
 }
 
+TZ_NEXT(secure_getenv)
+
 static bool find_tree(struct tree *t)
 {
-	const char *path = secure_getenv(TCPZC_ENV_TREE);
+	const char *path = tz_next_secure_getenv()(TCPZC_ENV_TREE);
 	char name[16];
 	int i;
 
@@ -90,6 +92,7 @@ static void tz_init(void)
 		return;
 	if (find_tree(&found)) {
 		tree = found;
+		tz_env_keep();
 		atomic_store_explicit(&tree_state, 1, memory_order_release);
 	} else {
 		atomic_store_explicit(&tree_state, -1, memory_order_release);
@@ -199,6 +202,13 @@ bool tz_is_dev(const char *path)
 bool tz_is_rdmacm(const char *path)
 {
 	return !strcmp(path + tree.len, "/dev/infiniband/rdma_cm");
+}
+
+/* Whether @path, redirected or not, is a GID's with its interface's name. */
+bool tz_is_netdev_name(const char *path)
+{
+	return tz_have_tree() && !strncmp(path, tree.path, tree.len) &&
+	       strstr(path, "/gid_attrs/ndevs/");
 }
 
 /**

@@ -59,14 +59,22 @@ bool tz_have_tree(void);
 const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN]);
 bool tz_is_dev(const char *path);
 bool tz_is_rdmacm(const char *path);
+bool tz_is_netdev_name(const char *path);
 void tz_fix_errno(const char *path);
 const struct tz_served *tz_find_served(dev_t dev, ino_t ino);
 
 /* preload-fd.c */
 void tz_mark_fd(int fd);
 
+/* preload-env.c */
+void tz_env_keep(void);
+
+/* preload-netdev.c */
+int tz_netdev_open(int fd, const char *path, int flags);
+
 /* preload-uverbs.c */
 extern const struct tz_cdev_ops tz_uverbs_ops;
+void tz_uverbs_opened(void);
 
 /* preload-rdmacm.c */
 extern const struct tz_cdev_ops tz_rdmacm_ops;

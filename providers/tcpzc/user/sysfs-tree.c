@@ -43,7 +43,7 @@ static void make_dir(struct writer *w, const char *name)
 
 	if (w->err || full_path(w, path, name))
 		return;
-	if (mkdirat(w->dirfd, path, 0700) && errno != EEXIST)
+	if (mkdirat(w->dirfd, path, 0755) && errno != EEXIST)
 		w->err = errno;
 }
 
@@ -57,21 +57,33 @@ static void make_link(struct writer *w, const char *name, const char *target)
 		w->err = errno;
 }
 
-static __attribute__((format(printf, 3, 4))) void
-put(struct writer *w, const char *name, const char *fmt, ...)
+static int create_file(struct writer *w, const char *name, mode_t mode)
 {
 	char path[PATH_MAX];
-	va_list ap;
-	FILE *f;
 	int fd;
 
 	if (w->err || full_path(w, path, name))
-		return;
+		return -1;
 	fd = openat(w->dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-		    0600);
-	f = fd < 0 ? NULL : fdopen(fd, "w");
+		    mode);
+	if (fd < 0)
+		w->err = errno;
+	return fd;
+}
+
+static __attribute__((format(printf, 3, 4))) void
+put(struct writer *w, const char *name, const char *fmt, ...)
+{
+	int fd = create_file(w, name, 0444);
+	va_list ap;
+	FILE *f;
+
+	if (fd < 0)
+		return;
+	f = fdopen(fd, "w");
 	if (!f) {
 		w->err = errno;
+		close(fd);
 		return;
 	}
 	va_start(ap, fmt);
@@ -79,6 +91,15 @@ put(struct writer *w, const char *name, const char *fmt, ...)
 	va_end(ap);
 	if (fclose(f))
 		w->err = errno;
+}
+
+/* Stands for a device, which programs ask for the right to write to. */
+static void put_placeholder(struct writer *w, const char *name)
+{
+	int fd = create_file(w, name, 0666);
+
+	if (fd >= 0)
+		close(fd);
 }
 
 static __attribute__((format(printf, 2, 3))) void
@@ -209,6 +230,7 @@ static void put_ibdev(struct writer *w, const struct tz_netdev *nd,
 	link_parent(w, nd);
 	make_dir(w, "tcpzc");
 	put(w, TCPZC_SYSFS_NETDEV, "%s\n", nd->name);
+	put(w, TCPZC_SYSFS_IFINDEX, "%u\n", nd->ifindex);
 	make_dir(w, "ports");
 }
 
@@ -278,7 +300,7 @@ static void put_device(struct writer *w, const struct tz_netdev *nd,
 	/* libibverbs opens uverbsN, UCX looks for a file of the device's name */
 	enter(w, "dev/infiniband/");
 	snprintf(target, sizeof(target), "uverbs%u", num);
-	put(w, target, "%s", "");
+	put_placeholder(w, target);
 	make_link(w, ibdev, target);
 }
 
@@ -344,7 +366,7 @@ static void put_rdmacm(struct writer *w)
 	enter(w, "class/misc/rdma_cm/");
 	put(w, "abi_version", "%u\n", TCPZC_RDMACM_ABI);
 	enter(w, "dev/infiniband/");
-	put(w, "rdma_cm", "%s", "");
+	put_placeholder(w, "rdma_cm");
 }
 
 /**
@@ -359,6 +381,7 @@ int tz_tree_fill(const struct tz_dir *dir, const struct tz_netdev *const *devs,
 		 unsigned int num)
 {
 	struct writer w = { .root = dir->path, .dirfd = dir->fd };
+	mode_t mask = umask(0);
 	unsigned int i;
 
 	enter(&w, "devices/");
@@ -370,6 +393,7 @@ int tz_tree_fill(const struct tz_dir *dir, const struct tz_netdev *const *devs,
 		put_device(&w, devs[i], i);
 	put_verbs_class(&w, devs, num);
 	put_rdmacm(&w);
+	umask(mask);
 	errno = w.err;
 	return w.err ? -1 : 0;
 }

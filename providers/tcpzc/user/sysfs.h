@@ -46,13 +46,26 @@ uint64_t tz_netdev_guid(const struct tz_netdev *nd);
 int tz_netdev_speed_mbps(const struct tz_netdev *nd);
 int tz_netdev_numa_node(const struct tz_netdev *nd);
 
-/* sysfs-dir.c: private directories; -1 and errno on failure */
+/*
+ * sysfs-dir.c: private directories; -1 and errno on failure. The tree is in one
+ * of a name that only the program is told.
+ */
 struct tz_dir {
-	char path[160];
-	int fd;			/* holds the lock that says it is in use */
+	char top[160];
+	int lock;		/* @top, open: the lock says it is in use */
+	char path[180];		/* the tree, below it */
+	int fd;			/* ... open */
 };
 
-int tz_dir_create(struct tz_dir *dir);
+#define TZ_MAX_PLACES	7
+
+struct tz_place {
+	char path[136];
+	int err;		/* why there can be no tree, or 0 */
+};
+
+unsigned int tz_dir_places(struct tz_place place[TZ_MAX_PLACES]);
+int tz_dir_create(struct tz_dir *dir, const char *base);
 void tz_dir_remove(struct tz_dir *dir);
 
 /* sysfs-tree.c */

@@ -223,6 +223,43 @@ static void report(const struct selection *sel, const struct tz_dir *tree)
 	info("generated files are in %s", tree->path);
 }
 
+static int try_place(struct tz_dir *tree, const struct selection *sel,
+		     const char *base)
+{
+	int err;
+
+	if (tz_dir_create(tree, base))
+		return errno;
+	if (!tz_tree_fill(tree, sel->dev, sel->num))
+		return 0;
+	err = errno;
+	tz_dir_remove(tree);
+	return err;
+}
+
+/* A place may be missing, closed to us, read-only, full: then the next one. */
+static void make_tree(struct tz_dir *tree, const struct selection *sel)
+{
+	struct tz_place places[TZ_MAX_PLACES];
+	unsigned int i, num = tz_dir_places(places);
+	char list[1024] = "";
+	size_t len = 0;
+
+	for (i = 0; i < num; i++) {
+		places[i].err = try_place(tree, sel, places[i].path);
+		if (!places[i].err)
+			return;
+		info("no files in %s: %s", places[i].path,
+		     strerror(places[i].err));
+	}
+	for (i = 0; i < num && len < sizeof(list); i++)
+		len += snprintf(list + len, sizeof(list) - len, "%s%s: %s",
+				i ? ", " : "", places[i].path,
+				strerror(places[i].err));
+	die(EXIT_OURS, "no place for the generated files, which need some 200 "
+	    "KiB (%s); set TMPDIR to a directory that has room", list);
+}
+
 static bool parse_options(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -276,16 +313,7 @@ int main(int argc, char **argv)
 	check_kernel_rdma();
 	libs_choose(&libs);
 	select_netdevs(&sel);
-	if (tz_dir_create(&tree))
-		die(EXIT_OURS, "no place for a private directory (tried "
-		    "XDG_RUNTIME_DIR, /dev/shm, TMPDIR, /tmp, /var/tmp): %s",
-		    strerror(errno));
-	if (tz_tree_fill(&tree, sel.dev, sel.num)) {
-		status = errno;
-		tz_dir_remove(&tree);
-		die(EXIT_OURS, "cannot write to %s: %s", tree.path,
-		    strerror(status));
-	}
+	make_tree(&tree, &sel);
 	report(&sel, &tree);
 	tz_netdevs_free(&sel.all);
 	env_set(&libs, &tree, &program);

@@ -270,8 +270,8 @@ struct ub_context {
 	struct tcpzc_context base;	/* first */
 	struct list_node all_node;
 	struct ub_settings set;
-	const char *netdev;		/* the device's; set before base.dev is */
-	u32 ifindex;
+	u32 ifindex;			/* the device's; its name may change */
+	int fds_fd;			/* tz_open_fds() */
 	u64 node_guid;
 	union ibv_gid gids[TCPZC_GID_TABLE_LEN];
 

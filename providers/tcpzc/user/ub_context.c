@@ -159,8 +159,7 @@ static u64 ub_read_guid(const char *ibdev_path)
 
 static void ub_context_init(struct ub_context *ctx, struct tcpzc_device *dev)
 {
-	ctx->netdev = dev->netdev;
-	ctx->ifindex = if_nametoindex(dev->netdev);
+	ctx->ifindex = dev->ifindex;
 	ctx->node_guid = ub_read_guid(dev->ibdev_path);
 	ub_read_gids(ctx, dev->ibdev_path);
 	pthread_mutex_init(&ctx->lock, NULL);
@@ -308,7 +307,8 @@ static enum ibv_mtu ub_mtu_of(int bytes)
 	return mtu;
 }
 
-static void ub_netdev_state(const char *name, bool *up, int *mtu)
+/* By its index: the name is asked for each time, since it may change. */
+static void ub_netdev_state(u32 ifindex, bool *up, int *mtu)
 {
 	struct ethtool_value link = { .cmd = ETHTOOL_GLINK };
 	struct ifreq ifr = {};
@@ -318,7 +318,9 @@ static void ub_netdev_state(const char *name, bool *up, int *mtu)
 	*mtu = 1500;
 	if (fd < 0)
 		return;
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	ifr.ifr_ifindex = ifindex;
+	if (ioctl(fd, SIOCGIFNAME, &ifr))
+		goto out;
 	if (!ioctl(fd, SIOCGIFFLAGS, &ifr))
 		*up = ifr.ifr_flags & IFF_UP;
 	/* The carrier itself: IFF_RUNNING follows it up to a second later. */
@@ -327,6 +329,7 @@ static void ub_netdev_state(const char *name, bool *up, int *mtu)
 		*up = link.data;
 	if (!ioctl(fd, SIOCGIFMTU, &ifr))
 		*mtu = ifr.ifr_mtu;
+out:
 	close(fd);
 }
 
@@ -335,7 +338,7 @@ bool ub_port_up(const struct ub_context *ctx)
 	bool up;
 	int mtu;
 
-	ub_netdev_state(ctx->netdev, &up, &mtu);
+	ub_netdev_state(ctx->ifindex, &up, &mtu);
 	return up;
 }
 
@@ -344,23 +347,24 @@ u32 ub_mtu_bytes(struct ub_context *ctx)
 	bool up;
 	int mtu;
 
-	ub_netdev_state(ctx->base.dev->netdev, &up, &mtu);
+	ub_netdev_state(ctx->ifindex, &up, &mtu);
 	return 128u << ub_mtu_of(mtu);
 }
 
 /* Width and speed for a line rate, as ib_get_eth_speed() of the kernel. */
-static void ub_link_speed(struct ibv_port_attr *attr, const char *netdev)
+static void ub_link_speed(struct ibv_port_attr *attr, u32 ifindex)
 {
 	static const struct { long mbit; u8 width, speed; } rates[] = {
 		{ 1000, 1, 1 }, { 10000, 1, 8 }, { 20000, 2, 2 },
 		{ 25000, 1, 32 }, { 40000, 2, 8 }, { 50000, 16, 32 },
 		{ 100000, 2, 32 }, { 200000, 2, 64 }, { 400000, 2, 128 },
 	};
-	char dir[64], text[32];
+	char dir[64], text[32], netdev[IF_NAMESIZE];
 	long mbit = 10000;
 	size_t i = 0;
 
-	snprintf(dir, sizeof(dir), "/sys/class/net/%s", netdev);
+	snprintf(dir, sizeof(dir), "/sys/class/net/%s",
+		 if_indextoname(ifindex, netdev) ? netdev : ".");
 	if (ibv_read_sysfs_file(dir, "speed", text, sizeof(text)) > 0 &&
 	    atol(text) > 0)
 		mbit = atol(text);
@@ -379,7 +383,7 @@ int ub_query_port(struct tcpzc_context *base, uint8_t port,
 	if (port != TCPZC_PORT)
 		return EINVAL;
 	memset(attr, 0, sizeof(*attr));
-	ub_netdev_state(base->dev->netdev, &up, &mtu);
+	ub_netdev_state(to_uctx(base)->ifindex, &up, &mtu);
 	attr->state = up ? IBV_PORT_ACTIVE : IBV_PORT_DOWN;
 	attr->phys_state = up ? 5 : 3;	/* link up, disabled */
 	attr->max_mtu = IBV_MTU_4096;
@@ -391,7 +395,7 @@ int ub_query_port(struct tcpzc_context *base, uint8_t port,
 	attr->link_layer = IBV_LINK_LAYER_ETHERNET;
 	attr->max_vl_num = 1;
 	attr->flags = IBV_QPF_GRH_REQUIRED;
-	ub_link_speed(attr, base->dev->netdev);
+	ub_link_speed(attr, to_uctx(base)->ifindex);
 	return 0;
 }
 

@@ -22,17 +22,15 @@
 
 #include <rdma/ib_user_verbs.h>
 
+#include "calls.h"
 #include "ub.h"
 
 /* ---- a pipe, and those that wait ---------------------------------------- */
 
 /* A second description of the pipe's end @fd, so that its flags are our own. */
-static int ub_event_reopen(int fd, int flags)
+static int ub_event_reopen(struct ub_context *ctx, int fd, int flags)
 {
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, flags | O_NONBLOCK | O_CLOEXEC);
+	return tz_reopen(ctx->fds_fd, fd, flags | O_NONBLOCK);
 }
 
 /*
@@ -217,15 +215,18 @@ int ub_event_open_async(struct ub_context *ctx)
 				strerror(err));
 		return err;
 	}
+	ctx->fds_fd = tz_open_fds();
 	fcntl(p[1], F_SETFL, O_NONBLOCK);
 	ev->wfd = p[1];
-	ev->rfd = ub_event_reopen(p[0], O_RDONLY);
+	ev->rfd = ub_event_reopen(ctx, p[0], O_RDONLY);
 	err = ub_events_init(ev, sizeof(struct ib_uverbs_async_event_desc));
 	if (err) {
 		close(p[0]);
 		close(p[1]);
 		if (ev->rfd >= 0)
 			close(ev->rfd);
+		if (ctx->fds_fd >= 0)
+			close(ctx->fds_fd);
 		return err;
 	}
 	ctx->base.vctx.context.async_fd = p[0];
@@ -242,6 +243,8 @@ int ub_event_watch_async(struct ub_context *ctx)
 
 void ub_event_close_async(struct ub_context *ctx)
 {
+	if (ctx->fds_fd >= 0)
+		close(ctx->fds_fd);
 	ub_events_exit(&ctx->async);
 }
 
@@ -287,12 +290,12 @@ static struct ub_channel *ub_channel_open(struct ub_context *ctx,
 	if (!ch)
 		goto err_out;
 	ch->ibch = ibch;
-	ch->ev.wfd = ub_event_reopen(ibch->fd, O_WRONLY);
+	ch->ev.wfd = ub_event_reopen(ctx, ibch->fd, O_WRONLY);
 	if (ch->ev.wfd < 0) {
 		err = errno;
 		goto err_free;
 	}
-	ch->ev.rfd = ub_event_reopen(ibch->fd, O_RDONLY);
+	ch->ev.rfd = ub_event_reopen(ctx, ibch->fd, O_RDONLY);
 	if (ch->ev.rfd < 0) {
 		err = errno;
 		goto err_wfd;

@@ -27,11 +27,12 @@ static void ub_link_changed(void *arg, const struct tz_link *link)
 {
 	struct ub_context *ctx = arg;
 	bool gone = link->gone, up = link->up;
+	char name[IF_NAMESIZE];
 
 	if (ctx->gone || (link->ifindex && link->ifindex != ctx->ifindex))
 		return;
 	if (!link->ifindex) {
-		gone = if_nametoindex(ctx->netdev) != ctx->ifindex;
+		gone = !if_indextoname(ctx->ifindex, name);
 		up = !gone && ub_port_up(ctx);
 	}
 	if (up != ctx->port_up) {
