@@ -143,12 +143,22 @@ def dkms(ctx, machine):
     expect(process.status == 0, "DKMS does not build, install and remove the module", process)
 
 
+def dkms_bookworm(ctx):
+    """What Debian 12's dkms cannot build it skips."""
+    process = ctx.finish([DKMS + "-bookworm"], 100, env=builds.cache_environment(),
+                         name="dkms-bookworm")
+    if process.status == MISSING:
+        raise Skip("Debian 12's dkms cannot be had")
+    expect(process.status == 0, "not skipped, or not tried", process)
+
+
 def script_tests():
     up = BUILDS["vm-up"]
     yield Test("vm/smp/processors", processors, limit=200, build="vm-smp")
     for run_one in (status, complaint, time_limit, death):
         yield Test(f"vm/script/{run_one.__name__}", lambda ctx, run_one=run_one: run_one(ctx, up),
                    limit=200, build="vm-up")
+    yield Test("vm/dkms/bookworm", dkms_bookworm, limit=120)
     for name in ("6.12", "7.x"):
         yield Test(f"vm/dkms/{name}", lambda ctx, name=name: dkms(ctx, BUILDS["vm-" + name]),
                    limit=300, build="vm-" + name)
