@@ -49,15 +49,33 @@ deb_install() {
 	note "installing ${missing[*]}"
 	deb_apt_install "${missing[@]}" && return 0
 	# Stale package lists are the usual reason; refresh them once.
-	apt-get -qq update >&2 || die "apt-get update failed"
+	deb_apt update || die "apt-get update failed"
 	deb_apt_install "${missing[@]}" ||
 		die "could not install ${missing[*]}"
 }
 
 deb_apt_install() {
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
-		--no-install-recommends -o Dpkg::Use-Pty=0 \
-		install "$@" </dev/null >&2
+	deb_apt -y --no-install-recommends -o Dpkg::Use-Pty=0 install "$@"
+}
+
+# deb_apt ARGUMENT...: apt-get, which waits while others use apt or dpkg. By itself
+# it waits for dpkg's locks only, and gives up at once if its lists are locked.
+deb_apt() {
+	local deadline=$((SECONDS + ${TCPZC_APT_WAIT:-600})) out status lock told=''
+
+	while :; do
+		status=0
+		out=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -qq \
+			-o DPkg::Lock::Timeout=2 "$@" </dev/null 2>&1) || status=$?
+		lock=$(grep -m 1 -e 'Could not get lock' -e 'is another process using it' \
+			<<<"$out") || break
+		[ "$status" != 0 ] && [ $SECONDS -lt $deadline ] || break
+		[ -n "$told" ] || note "waiting for others to be ready with apt: $lock"
+		told=1
+		sleep 1
+	done
+	[ -z "$out" ] || printf '%s\n' "$out" >&2
+	return "$status"
 }
 
 # apt_archives: print "URI SUITE KEYRING" of the distribution's main archive (not

@@ -5,7 +5,7 @@ from runlib import root
 from runlib.bed import Asan, Bed, LittleMemlock, Tsan, Unprivileged
 from runlib.case import Test
 
-from . import cm_users, crash, data, devices, launcher, many, mpi, perftest, pingpong, rdmacm, settings, ucx
+from . import cm_users, crash, data, devices, launcher, many, mpi, perftest, pingpong, rdmacm, scripts, settings, ucx
 
 QUICK = {"data/write", "data/send", "data/read", "data/fetch-add", "launcher/options",
          "launcher/statuses", "launcher/killed", "settings/ports", "settings/bad-values",
@@ -128,6 +128,7 @@ def tests():
         *mpi_tests("apps", Bed),
         *crash_tests("apps", Bed, rounds=3),
         *silence_tests("apps", Bed),
+        *table("apps", Bed, "scripts", scripts.CASES, lambda ctx, case: case(ctx), limit=90),
         *programs("nobody", Unprivileged, "other"), *device_tests("nobody", Unprivileged),
         *programs("memlock", LittleMemlock, "quick"), *other_release(),
         *rdmacm_tests("nobody", Unprivileged, "other"), *rdmacm_tests("asan", Asan, "asan"),
