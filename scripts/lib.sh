@@ -25,6 +25,37 @@ have() {
 	command -v "$1" >/dev/null 2>&1
 }
 
+# with_progress LOG ABOUT COMMAND...: run it with its output in LOG, and say now and
+# then how far it is: of about so many lines that begin as kbuild's do.
+with_progress() {
+	local log=$1 about=$2 status=0 hold teller
+	shift 2
+
+	: >"$log"
+	exec {hold}> >(tell_progress "$log" "$about" 9>&-)
+	teller=$!
+	"$@" >"$log" 2>&1 9>&- {hold}>&- || status=$?
+	exec {hold}>&-
+	wait "$teller" || true
+	return "$status"
+}
+
+# Ends when its standard input does, however that comes to end.
+tell_progress() {
+	local lines line percent status
+
+	while :; do
+		status=0
+		read -r -t "${TCPZC_PROGRESS_SECONDS:-15}" || status=$?
+		[ $status -gt 128 ] || return 0
+		lines=$(grep -cE '^  [A-Z]' "$1" || true)
+		line=$(grep -E '^  [A-Z]' "$1" | tail -n 1 | awk '{ print $NF }' || true)
+		percent=$((lines * 100 / $2))
+		[ "$percent" -lt 99 ] || percent=99
+		note "$percent %${line:+, $line}"
+	done
+}
+
 # deb_missing PACKAGE...: print those that dpkg does not have installed.
 deb_missing() {
 	local pkg

@@ -46,4 +46,30 @@ def apt(base, words, seconds):
             f". {ROOT}/scripts/lib.sh; deb_apt {words}"]
 
 
-CASES = {"apt-is-locked": apt_is_locked}
+SLOW = """
+. {0}/scripts/lib.sh
+slow() {{
+	echo make: entering
+	for i in 1 2 3; do echo "  CC      fs/file$i.o"; done
+	until [ -e "$2" ]; do sleep 0.05; done
+	return 3
+}}
+with_progress "$1" 12 slow - "$2"
+"""
+
+
+def progress(ctx):
+    """What takes minutes says how far it is, and ends as its command does."""
+    log, go = ctx.file("log"), ctx.file("go")
+    process = ctx.start(["env", "TCPZC_PROGRESS_SECONDS=0.1", "bash", "-uc",
+                         SLOW.format(ROOT), "script", log, go])
+    until(lambda: "25 %, fs/file3.o" in process.text("err"), "does not say how far it is",
+          alive=[process])
+    with open(go, "w", encoding="ascii"):
+        pass
+    expect(process.wait(10) and process.status == 3, "not the command's status", process)
+    with open(log, encoding="ascii") as file:
+        expect(len(file.readlines()) == 4, "not its output", process)
+
+
+CASES = {"progress": progress, "apt-is-locked": apt_is_locked}

@@ -133,7 +133,7 @@ vm_job() {
 	: "${clock:=1000.000}"
 	[ -z "$input" ] || terminal=$(stty size 2>/dev/null |
 		sed 's/\(.*\) \(.*\)/rows \1 cols \2/')
-	declare -p bed project shares modules load command variables results leaks \
+	declare -p bed project shares modules load devices command variables results leaks \
 		input output errors terminal clock | sed 's/^declare -[-aAx]* //'
 }
 

@@ -130,6 +130,16 @@ def death(ctx, machine):
     expect(process.status == 125, "not taken for the end of the machine", process)
 
 
+def devices(ctx, machine):
+    """--device: the help's example, as it is there."""
+    usage = ctx.finish([SCRIPT, "--help"], 20, name="scripts/vm --help")
+    example = usage.text().split("sh -c '")[1].split("'")[0]
+    process = start(ctx, machine, 100, "sh", "-c", example, options=("--device",))
+    expect(process.status == 0 and process.text().count("65536") == 2, "no transfer", process)
+    process = start(ctx, machine, 60, "ibv_devinfo", options=("--device",))
+    expect(process.text().count("PORT_ACTIVE") == 2, "not two devices", process)
+
+
 def processors(ctx):
     """What runs "on four processors" has them."""
     process = start(ctx, BUILDS["vm-smp"], 60, "nproc")
@@ -155,7 +165,7 @@ def dkms_bookworm(ctx):
 def script_tests():
     up = BUILDS["vm-up"]
     yield Test("vm/smp/processors", processors, limit=200, build="vm-smp")
-    for run_one in (status, complaint, time_limit, death):
+    for run_one in (status, complaint, time_limit, death, devices):
         yield Test(f"vm/script/{run_one.__name__}", lambda ctx, run_one=run_one: run_one(ctx, up),
                    limit=200, build="vm-up")
     yield Test("vm/dkms/bookworm", dkms_bookworm, limit=120)
