@@ -443,6 +443,24 @@ static void keys(void)
 	end_free(e);
 }
 
+/* A peer keeps a key: it is good for nothing until all places of the table have been used. */
+static void key_comes_back_late(void)
+{
+	struct end *e = end_new(&plain, false, NULL);
+	struct ibv_mr *mr = ibv_reg_mr(e->pd, e->mem, 4096, 0);
+	uint32_t key = mr->rkey;
+	unsigned int i;
+
+	check_rc(ibv_dereg_mr(mr), 0);
+	for (i = 0; i < 50000; i++) {
+		mr = ibv_reg_mr(e->pd, e->mem, 4096, 0);
+		check(mr);
+		check_msg(mr->rkey != key, "again after %u registrations", i);
+		check_rc(ibv_dereg_mr(mr), 0);
+	}
+	end_free(e);
+}
+
 static const struct test_case cases[] = {
 	CASE(iova),
 	CASE(zero_based),
@@ -453,6 +471,7 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(local_gone, 60),
 	CASE(receive_gone),
 	CASE(keys),
+	CASE(key_comes_back_late),
 	CASES_END
 };
 

@@ -290,8 +290,9 @@ struct ub_context {
 	struct tz_key_secret secret;
 	_Atomic(_Atomic(struct ub_mr *) *) mr_chunks[UB_MR_CHUNKS];
 	u16 *mr_gens;			/* generation of each index */
-	u32 *mr_free;			/* stack of free indices */
-	u32 mr_num_free, mr_top;
+	u32 *mr_free;			/* queue of the indices that were given back */
+	u32 mr_free_head, mr_num_free;
+	u32 mr_top;			/* first index that was never used */
 
 	struct ub_events async;
 	struct ub_fd events_ufd;	/* of all pipes of events */

@@ -52,18 +52,20 @@ static _Atomic(struct ub_mr *) *ub_mr_slot(struct ub_context *ctx, u32 idx)
 				     memory_order_acquire)[idx % UB_MR_CHUNK];
 }
 
-/* Put @mr into the table and give it a key. mr_lock is held. */
+/*
+ * Put @mr into the table and give it a key. Indices are given out in turn: all of them
+ * before one is used again, with its next generation, so that a key which a peer still
+ * has stays invalid as long as the space of keys allows. mr_lock is held.
+ */
 static int ub_mr_insert(struct ub_context *ctx, struct ub_mr *mr)
 {
+	bool fresh = ctx->mr_top < UB_MAX_MRS;
 	_Atomic(struct ub_mr *) *chunk;
 	u32 idx;
 
-	if (ctx->mr_num_free)
-		idx = ctx->mr_free[ctx->mr_num_free - 1];
-	else if (ctx->mr_top < UB_MAX_MRS)
-		idx = ctx->mr_top;
-	else
+	if (!fresh && !ctx->mr_num_free)
 		return ENOMEM;
+	idx = fresh ? ctx->mr_top : ctx->mr_free[ctx->mr_free_head];
 	if (!atomic_load(&ctx->mr_chunks[idx / UB_MR_CHUNK])) {
 		chunk = calloc(UB_MR_CHUNK, sizeof(*chunk));
 		if (!chunk)
@@ -71,10 +73,12 @@ static int ub_mr_insert(struct ub_context *ctx, struct ub_mr *mr)
 		atomic_store_explicit(&ctx->mr_chunks[idx / UB_MR_CHUNK], chunk,
 				      memory_order_release);
 	}
-	if (ctx->mr_num_free)
-		ctx->mr_num_free--;
-	else
+	if (fresh) {
 		ctx->mr_top++;
+	} else {
+		ctx->mr_free_head = (ctx->mr_free_head + 1) % UB_MAX_MRS;
+		ctx->mr_num_free--;
+	}
 	mr->num = idx | (u32)ctx->mr_gens[idx]++ << TZ_KEY_INDEX_BITS;
 	mr->tz.key = tz_key_encode(&ctx->secret, mr->num);
 	atomic_store_explicit(ub_mr_slot(ctx, idx), mr, memory_order_release);
@@ -87,7 +91,7 @@ static void ub_mr_remove(struct ub_context *ctx, struct ub_mr *mr)
 
 	pthread_mutex_lock(&ctx->mr_lock);
 	atomic_store_explicit(ub_mr_slot(ctx, idx), NULL, memory_order_release);
-	ctx->mr_free[ctx->mr_num_free++] = idx;
+	ctx->mr_free[(ctx->mr_free_head + ctx->mr_num_free++) % UB_MAX_MRS] = idx;
 	pthread_mutex_unlock(&ctx->mr_lock);
 }
 
