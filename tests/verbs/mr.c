@@ -403,6 +403,48 @@ static void receive_gone(void)
 	}
 }
 
+static void *destroy_qp(void *arg)
+{
+	check_rc(ibv_destroy_qp(arg), 0);
+	return NULL;
+}
+
+/*
+ * Another thread destroys the QP, which still places what has arrived. When
+ * ibv_dereg_mr() returns, that does not write to the region any more.
+ */
+static void gone_beside_destroy(void)
+{
+	const uint32_t len = MIB;
+	struct rng r = { 1 };
+	unsigned int i, k;
+
+	for (i = 0; i < 150; i++) {
+		uint8_t *mem = map_private(len);
+		struct ibv_mr *mr;
+		pthread_t thread;
+		struct pair p;
+
+		test_context("run %u", i);
+		pair_open(&p, TOPO_CONTEXTS, &plain, NULL);
+		mr = ibv_reg_mr(p.b->pd, mem, len, ACCESS_ALL);
+		check(mr);
+		memset(p.a->mem, 0x55, len);
+		for (k = 0; k < 60; k++)
+			post_send(p.a, wr_to(p.a, IBV_WR_RDMA_WRITE, len,
+					     (uintptr_t)mem, mr->rkey));
+		check(!pthread_create(&thread, NULL, destroy_qp, p.b->qp));
+		p.b->qp = NULL;
+		usleep(rng_below(&r, 150));
+		check_rc(ibv_dereg_mr(mr), 0);
+		memset(mem, 0xaa, len);
+		check(!pthread_join(thread, NULL));
+		check_bytes(mem, len, 0xaa);
+		unmap(mem, len);
+		pair_close(&p);
+	}
+}
+
 /* ---- keys --------------------------------------------------------------- */
 
 static int compare_u32(const void *a, const void *b)
@@ -470,6 +512,7 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(remote_gone, 60),
 	CASE_LIMIT(local_gone, 60),
 	CASE(receive_gone),
+	CASE_LIMIT(gone_beside_destroy, 60),
 	CASE(keys),
 	CASE(key_comes_back_late),
 	CASES_END

@@ -363,12 +363,11 @@ static void ub_print_stats(const struct ub_qp *qp)
 		(unsigned long long)s->protocol_errors);
 }
 
+/* It stays on the list of QPs, which deregistration goes through, until its last turn is over. */
 static void ub_qp_unlink(struct ub_context *ctx, struct ub_qp *qp)
 {
 	struct ibv_qp *ib = &qp->base.vqp.qp;
 
-	list_del(&qp->node);
-	ctx->num_qps--;
 	ub_listen_del(ctx, tz_qp_num(&qp->eng));
 	ub_cq_detach((struct ub_cq *)to_tcq(ib->send_cq), qp, &qp->send_link);
 	if (ib->recv_cq != ib->send_cq)
@@ -412,6 +411,10 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ub_now());
 	qp->dead = true;
 	ub_turn_unlock(qp);
+	pthread_mutex_lock(&ctx->lock);
+	list_del(&qp->node);
+	ctx->num_qps--;
+	pthread_mutex_unlock(&ctx->lock);
 
 	ub_event_purge_async(ctx, ib, &qp->events_reported);
 	ub_event_wait_acked(&ib->mutex, &ib->cond, &ib->events_completed,
