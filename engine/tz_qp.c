@@ -5,6 +5,7 @@
  */
 #include "tz_attr.h"
 #include "tz_engine.h"
+#include "tz_shake.h"
 
 static void tz_qp_reset(struct tz_qp *qp)
 {
@@ -12,6 +13,7 @@ static void tz_qp_reset(struct tz_qp *qp)
 	qp->closing = false;
 	qp->acquainted = false;
 	qp->stranger = false;
+	memset(&qp->shake, 0, sizeof(qp->shake));
 	qp->draining = false;
 	qp->drain_until = 0;
 	qp->unsettled = TZ_SETTLED;
@@ -202,6 +204,7 @@ void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now)
 /* It was a stranger: all is as it was before he came. */
 static void tz_qp_await_peer(struct tz_qp *qp, u64 now)
 {
+	tz_shake_wrong(qp, now);
 	qp->stranger = false;
 	qp->closing = false;
 	qp->conn = TZ_CONN_NONE;

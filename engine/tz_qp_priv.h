@@ -157,6 +157,13 @@ enum tz_unsettled {
 	TZ_HANGS_UP		/* on a stranger */
 };
 
+/* The hand-shakes since RESET (tz_shake.c). */
+struct tz_shake {
+	u32 wrong;		/* PSNs that were compared and wrong */
+	u64 compare_at;		/* no other one is compared before */
+	bool told;		/* the last call told our send PSN */
+};
+
 struct tz_qp {
 	const struct tz_ops *ops;
 	struct tz_qp_init init;
@@ -173,6 +180,7 @@ struct tz_qp {
 	bool acquainted;	/* the peer's numbers were right at least once */
 	bool stranger;		/* they were wrong: closing, then to wait again */
 	u32 max_pdu;		/* negotiated */
+	struct tz_shake shake;
 	struct tz_req req;
 	struct tz_rsp rsp;
 	struct tz_rx rx;

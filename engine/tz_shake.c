@@ -15,15 +15,22 @@ enum tz_role tz_shake_role(const struct tz_qp_attr *attr, u32 qpn)
 	return qpn < attr->dest_qpn ? TZ_ROLE_CONNECT : TZ_ROLE_ACCEPT;
 }
 
-void tz_shake_make(const struct tz_qp *qp, enum tz_hello_status status,
-		   u64 session_id, struct tz_hello *out)
+/* From here on its send PSN is set. */
+static bool tz_shake_knows(const struct tz_qp *qp)
 {
-	bool rts = qp->state == TZ_RTS || qp->state == TZ_SQD;
+	return qp->state == TZ_RTS || qp->state == TZ_SQD;
+}
+
+/* A hello that tells no number but, if it is set, that of the next message. */
+static void tz_shake_make(const struct tz_qp *qp, u64 session_id,
+			  struct tz_hello *out)
+{
+	bool knows = tz_shake_knows(qp);
 
 	memset(out, 0, sizeof(*out));
 	out->magic = tz_cpu_to_le32(TZ_HELLO_MAGIC);
 	out->version = tz_cpu_to_le16(TZ_PROTO_VERSION);
-	out->status = tz_cpu_to_le16(status);
+	out->status = tz_cpu_to_le16(TZ_HELLO_OK);
 	out->features = tz_cpu_to_le32(TZ_FEATURE_NONE);
 	out->max_pdu = tz_cpu_to_le32(qp->init.max_pdu);
 	out->src_qpn = tz_cpu_to_le32(qp->init.qpn);
@@ -31,20 +38,39 @@ void tz_shake_make(const struct tz_qp *qp, enum tz_hello_status status,
 	memcpy(out->src_gid, qp->attr.sgid, sizeof(out->src_gid));
 	memcpy(out->dst_gid, qp->attr.dgid, sizeof(out->dst_gid));
 	out->session_id = tz_cpu_to_le64(session_id);
-	out->sq_psn = tz_cpu_to_le32(rts ? qp->attr.sq_psn : TZ_PSN_UNKNOWN);
-	out->rq_psn = tz_cpu_to_le32(qp->attr.rq_psn);
-	out->next_tx_msn = tz_cpu_to_le32(rts ? qp->req.next_msn : 0);
-	out->next_rx_msn = tz_cpu_to_le32(qp->rsp.expect_msn);
+	out->sq_psn = tz_cpu_to_le32(knows ? qp->attr.sq_psn : TZ_PSN_UNKNOWN);
+	out->rq_psn = tz_cpu_to_le32(TZ_PSN_UNKNOWN);
+	out->next_tx_msn = tz_cpu_to_le32(knows ? qp->req.next_msn :
+						  TZ_PSN_UNKNOWN);
+	out->next_rx_msn = tz_cpu_to_le32(TZ_PSN_UNKNOWN);
 	out->qp_type = tz_cpu_to_le16(qp->init.type);
 }
 
-void tz_shake_refuse(const struct tz_hello *in, enum tz_hello_status status,
+void tz_shake_call(struct tz_qp *qp, u64 session_id, struct tz_hello *out)
+{
+	tz_shake_make(qp, session_id, out);
+	qp->shake.told = tz_shake_knows(qp);
+	if (qp->shake.told)
+		return;
+	/* The peer compares this with its send PSN, if it knows that. */
+	out->rq_psn = tz_cpu_to_le32(qp->attr.rq_psn);
+	out->next_rx_msn = tz_cpu_to_le32(qp->rsp.expect_msn);
+}
+
+void tz_shake_answer(const struct tz_qp *qp, u64 session_id,
+		     struct tz_hello *out)
+{
+	tz_shake_make(qp, session_id, out);
+}
+
+void tz_shake_refuse(const struct tz_hello *in, enum tz_hello_status why,
 		     struct tz_hello *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->magic = tz_cpu_to_le32(TZ_HELLO_MAGIC);
 	out->version = tz_cpu_to_le16(TZ_PROTO_VERSION);
-	out->status = tz_cpu_to_le16(status);
+	out->status = tz_cpu_to_le16(why == TZ_HELLO_BAD_VERSION ?
+				     TZ_HELLO_BAD_VERSION : TZ_HELLO_REFUSED);
 	out->src_qpn = in->dst_qpn;
 	out->dst_qpn = in->src_qpn;
 	memcpy(out->src_gid, in->dst_gid, sizeof(out->src_gid));
@@ -70,39 +96,93 @@ enum tz_hello_status tz_shake_check(const struct tz_hello *in)
 		return TZ_HELLO_MALFORMED;
 	if (tz_le16_to_cpu(in->qp_type) != TZ_QPT_RC &&
 	    tz_le16_to_cpu(in->qp_type) != TZ_QPT_UC)
-		return TZ_HELLO_NO_QP;
+		return TZ_HELLO_REFUSED;
 	return TZ_HELLO_OK;
 }
 
-/* Do the peer's next message numbers fit what this side knows? */
-static bool tz_shake_numbers_match(const struct tz_qp *qp,
-				   const struct tz_hello *in)
-{
-	u32 sq_psn = tz_le32_to_cpu(in->sq_psn);
-	bool rts = qp->state == TZ_RTS || qp->state == TZ_SQD;
+/* ---- judging ------------------------------------------------------------ */
 
-	if (sq_psn != TZ_PSN_UNKNOWN &&
-	    (sq_psn != qp->attr.rq_psn ||
-	     tz_le32_to_cpu(in->next_tx_msn) != qp->rsp.expect_msn))
-		return false;
-	return !rts || (tz_le32_to_cpu(in->rq_psn) == qp->attr.sq_psn &&
-			tz_le32_to_cpu(in->next_rx_msn) == qp->req.next_msn);
-}
-
-enum tz_hello_status tz_shake_match(const struct tz_qp *qp,
-				    const struct tz_hello *in, u32 *max_pdu)
+/* What everybody may know who has seen the two QPs. */
+static bool tz_shake_names_match(const struct tz_qp *qp,
+				 const struct tz_hello *in)
 {
 	const struct tz_qp_attr *attr = &qp->attr;
 
-	if (tz_le32_to_cpu(in->dst_qpn) != qp->init.qpn ||
-	    tz_le16_to_cpu(in->qp_type) != qp->init.type)
-		return TZ_HELLO_NO_QP;
-	if (tz_le32_to_cpu(in->src_qpn) != attr->dest_qpn ||
-	    memcmp(in->src_gid, attr->dgid, sizeof(in->src_gid)) != 0 ||
-	    memcmp(in->dst_gid, attr->sgid, sizeof(in->dst_gid)) != 0)
-		return TZ_HELLO_WRONG_PEER;
-	if (!tz_shake_numbers_match(qp, in))
-		return TZ_HELLO_WRONG_PSN;
+	return tz_le32_to_cpu(in->dst_qpn) == qp->init.qpn &&
+	       tz_le16_to_cpu(in->qp_type) == qp->init.type &&
+	       tz_le32_to_cpu(in->src_qpn) == attr->dest_qpn &&
+	       !memcmp(in->src_gid, attr->dgid, sizeof(in->src_gid)) &&
+	       !memcmp(in->dst_gid, attr->sgid, sizeof(in->dst_gid));
+}
+
+static bool tz_shake_tells(const struct tz_hello *in)
+{
+	return tz_le32_to_cpu(in->sq_psn) != TZ_PSN_UNKNOWN;
+}
+
+/* What it will send is what this side expects. */
+static bool tz_shake_expected(const struct tz_qp *qp, const struct tz_hello *in)
+{
+	return tz_le32_to_cpu(in->sq_psn) == qp->attr.rq_psn &&
+	       tz_le32_to_cpu(in->next_tx_msn) == qp->rsp.expect_msn;
+}
+
+/* It expects what this side will send. */
+static bool tz_shake_expects(const struct tz_qp *qp, const struct tz_hello *in)
+{
+	return tz_le32_to_cpu(in->rq_psn) == qp->attr.sq_psn &&
+	       tz_le32_to_cpu(in->next_rx_msn) == qp->req.next_msn;
+}
+
+void tz_shake_wrong(struct tz_qp *qp, u64 now)
+{
+	if (qp->shake.wrong < TZ_SHAKE_TRIES)
+		qp->shake.wrong++;
+	if (qp->shake.wrong == TZ_SHAKE_TRIES)
+		qp->shake.compare_at = now + TZ_SHAKE_DELAY_NS;
+}
+
+/* The PSN was compared, and was @right or not. */
+static enum tz_hello_status tz_shake_found(struct tz_qp *qp, bool right,
+					   const struct tz_hello *in, u64 now,
+					   u32 *max_pdu)
+{
+	if (!right) {
+		tz_shake_wrong(qp, now);
+		return TZ_HELLO_REFUSED;
+	}
 	*max_pdu = tz_min(qp->init.max_pdu, tz_le32_to_cpu(in->max_pdu));
 	return TZ_HELLO_OK;
+}
+
+enum tz_hello_status tz_shake_judge_call(struct tz_qp *qp,
+					 const struct tz_hello *in, u64 now,
+					 u32 *max_pdu)
+{
+	bool right;
+
+	if (!tz_shake_names_match(qp, in) || now < qp->shake.compare_at)
+		return TZ_HELLO_REFUSED;
+	if (tz_shake_tells(in))
+		right = tz_shake_expected(qp, in);
+	else if (tz_shake_knows(qp))
+		right = tz_shake_expects(qp, in);
+	else
+		return TZ_HELLO_REFUSED;
+	return tz_shake_found(qp, right, in, now, max_pdu);
+}
+
+enum tz_hello_status tz_shake_judge_answer(struct tz_qp *qp,
+					   const struct tz_hello *in, u64 now,
+					   u32 *max_pdu)
+{
+	bool right = true;
+
+	if (!tz_shake_names_match(qp, in) || now < qp->shake.compare_at)
+		return TZ_HELLO_REFUSED;
+	if (tz_shake_tells(in))
+		right = tz_shake_expected(qp, in);
+	else if (!qp->shake.told)
+		return TZ_HELLO_REFUSED;
+	return tz_shake_found(qp, right, in, now, max_pdu);
 }

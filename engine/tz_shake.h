@@ -18,16 +18,24 @@ enum tz_role { TZ_ROLE_CONNECT, TZ_ROLE_ACCEPT, TZ_ROLE_SELF };
 enum tz_role tz_shake_role(const struct tz_qp_attr *attr, u32 qpn);
 
 /*
- * The hello of @qp, which is at least in RTR. @status as in enum
- * tz_hello_status, @session_id random for the connecting side, else echoed.
+ * How many wrong PSNs are compared without delay since RESET, and how long no
+ * other one is compared after that and after each further wrong one.
  */
-void tz_shake_make(const struct tz_qp *qp, enum tz_hello_status status,
-		   u64 session_id, struct tz_hello *out);
+#define TZ_SHAKE_TRIES		8u
+#define TZ_SHAKE_DELAY_NS	250000000ull
+
+/* The first hello, of a @qp that is at least in RTR; @session_id is random. */
+void tz_shake_call(struct tz_qp *qp, u64 session_id, struct tz_hello *out);
+
+/* The answer to a hello that tz_shake_judge_call() found right. */
+void tz_shake_answer(const struct tz_qp *qp, u64 session_id,
+		     struct tz_hello *out);
 
 /*
- * A refusal for a hello that found no QP: the numbers of @in turned round.
+ * A refusal: the numbers of @in turned round, and of @why no more than whether
+ * it was the version.
  */
-void tz_shake_refuse(const struct tz_hello *in, enum tz_hello_status status,
+void tz_shake_refuse(const struct tz_hello *in, enum tz_hello_status why,
 		     struct tz_hello *out);
 
 /*
@@ -37,11 +45,22 @@ void tz_shake_refuse(const struct tz_hello *in, enum tz_hello_status status,
 enum tz_hello_status tz_shake_check(const struct tz_hello *in);
 
 /*
- * Does the (checked) hello come from the peer of @qp? Compares QPNs, GIDs, type
- * and, as far as both know them, PSNs and message numbers. On success
- * *@max_pdu is what both accept.
+ * Is the (checked) hello a call of the peer of @qp, which is at least in RTR?
+ * The backend has compared the source address before, and that the QP can take
+ * a call: only then is a guess of a PSN worth counting. What cannot be compared
+ * yet is refused, as the peer will come again. On success *@max_pdu is what
+ * both accept.
  */
-enum tz_hello_status tz_shake_match(const struct tz_qp *qp,
-				    const struct tz_hello *in, u32 *max_pdu);
+enum tz_hello_status tz_shake_judge_call(struct tz_qp *qp,
+					 const struct tz_hello *in, u64 now,
+					 u32 *max_pdu);
+
+/* The same for the (checked) answer to the call of @qp. */
+enum tz_hello_status tz_shake_judge_answer(struct tz_qp *qp,
+					   const struct tz_hello *in, u64 now,
+					   u32 *max_pdu);
+
+/* A number was wrong that only the peer knows. */
+void tz_shake_wrong(struct tz_qp *qp, u64 now);
 
 #endif /* TZ_SHAKE_H */

@@ -12,7 +12,7 @@
 
 #include "deps.h"
 
-#define TZ_PROTO_VERSION	1
+#define TZ_PROTO_VERSION	2
 
 /*
  * Where a QP is reachable at its GID's address: a QPN >> 8 from here on is the
@@ -33,8 +33,9 @@
 
 /*
  * Hello, 104 bytes. The connecting side speaks first; the accepting side
- * answers with its own, whose @status is 0 or the reason of a refusal (then
- * it closes).
+ * answers with its own, whose @status is 0 or a refusal (then it closes). A
+ * hello tells what its sender will send, or, only if it does not know that
+ * yet, what it expects; an answer never tells the latter.
  *
  *   0       1       2       3       4       5       6       7
  *  +-------+-------+-------+-------+-------+-------+-------+-------+
@@ -50,7 +51,7 @@
  *  +-------------------------------+-------------------------------+
  *  | session id (8 bytes)                                          |
  *  +-------------------------------+-------------------------------+
- *  | sq_psn (or TZ_PSN_UNKNOWN)    | rq_psn                        |
+ *  | sq_psn (or TZ_PSN_UNKNOWN)    | rq_psn (or TZ_PSN_UNKNOWN)    |
  *  +-------------------------------+-------------------------------+
  *  | next_tx_msn                   | next_rx_msn                   |
  *  +-------------------------------+-------------------------------+
@@ -70,10 +71,10 @@ struct tz_hello {
 	u8 src_gid[16];
 	u8 dst_gid[16];
 	__le64 session_id;	/* chosen by the connecting side, echoed */
-	__le32 sq_psn;		/* first PSN the sender will send, if known */
-	__le32 rq_psn;		/* first PSN the sender expects */
-	__le32 next_tx_msn;	/* next message the sender will send */
-	__le32 next_rx_msn;	/* next message the sender expects */
+	__le32 sq_psn;		/* first PSN the sender will send, from RTS on */
+	__le32 rq_psn;		/* first PSN it expects, in a call before RTS */
+	__le32 next_tx_msn;	/* next message it will send, with sq_psn */
+	__le32 next_rx_msn;	/* next message it expects, with rq_psn */
 	__le16 qp_type;		/* TZ_QPT_RC or TZ_QPT_UC */
 	__le16 reserved0;
 	__le32 reserved1;
@@ -85,7 +86,7 @@ static_assert(offsetof(struct tz_hello, src_gid) == 24, "wire format");
 static_assert(offsetof(struct tz_hello, session_id) == 56, "wire format");
 static_assert(offsetof(struct tz_hello, qp_type) == 80, "wire format");
 
-/* The sender has not reached RTS and does not know its send PSN yet. */
+/* Not known yet, or not told; of the message numbers beside it, too. */
 #define TZ_PSN_UNKNOWN		0xffffffffu
 
 /* Types of queue pairs; the values are those of enum ibv_qp_type. */
@@ -93,16 +94,17 @@ static_assert(offsetof(struct tz_hello, qp_type) == 80, "wire format");
 #define TZ_QPT_UC		3
 #define TZ_QPT_UD		4
 
-/* Why a connection is refused. */
+/*
+ * What is said to a caller. One refusal for all that has to do with a QP, so that
+ * nobody learns which of the numbers was wrong.
+ */
 enum tz_hello_status {
 	TZ_HELLO_OK		= 0,
 	TZ_HELLO_BAD_VERSION	= 1,
-	TZ_HELLO_NO_QP		= 2,	/* no such QP, or of another type */
-	TZ_HELLO_WRONG_PEER	= 3,	/* QPN or GID is not the QP's peer */
-	TZ_HELLO_WRONG_PSN	= 4,
-	TZ_HELLO_BUSY		= 5,	/* the QP has a connection already */
-	TZ_HELLO_MALFORMED	= 6,
-	TZ_HELLO_STATUSES
+	TZ_HELLO_REFUSED	= 2,
+	TZ_HELLO_STATUSES,
+	/* never said: hung up on */
+	TZ_HELLO_MALFORMED	= TZ_HELLO_STATUSES
 };
 
 /* PDU operations. Requests come first, in the order of their handlers. */

@@ -123,12 +123,12 @@ int tcpzc_recv_hello(struct socket *sock, struct tz_hello *hello, u32 *got)
 }
 
 static void tcpzc_refuse(struct tcpzc_dev *dev, struct socket *sock,
-			 const struct tz_hello *in, enum tz_hello_status why)
+			 const struct tz_hello *in)
 {
 	struct tz_hello hello;
 
 	tcpzc_count(dev, TCPZC_CNT_HELLOS_REFUSED, 1);
-	tz_shake_refuse(in, why, &hello);
+	tz_shake_refuse(in, TZ_HELLO_REFUSED, &hello);
 	tcpzc_send_hello(sock, &hello);
 	tcpzc_linger(dev->tnet, sock);
 }
@@ -223,17 +223,25 @@ static void tcpzc_conn_up(struct tcpzc_qp *qp, u32 max_pdu)
 	tcpzc_io_attach(qp, max_pdu);
 }
 
-/* What the engine and the connection's state say to a hello. */
-static enum tz_hello_status tcpzc_conn_judge(struct tcpzc_qp *qp,
-					     const struct tz_hello *hello,
-					     u32 *max_pdu)
+/* What the engine says to a call. */
+static bool tcpzc_call_ok(struct tcpzc_qp *qp, const struct tz_hello *hello,
+			  u32 *max_pdu)
 {
 	enum tz_hello_status why;
 
 	spin_lock_bh(&qp->lock);
-	why = tz_shake_match(&qp->eng, hello, max_pdu);
+	why = tz_shake_judge_call(&qp->eng, hello, ktime_get_ns(), max_pdu);
 	spin_unlock_bh(&qp->lock);
-	return why;
+	return why == TZ_HELLO_OK;
+}
+
+/* The connection must also come from where it says it does. */
+static bool tcpzc_conn_from_peer(const struct tcpzc_qp *qp, struct socket *sock)
+{
+	u8 gid[16];
+
+	return tcpzc_peer_gid(sock, gid) &&
+	       !memcmp(gid, qp->eng.attr.dgid, sizeof(gid));
 }
 
 /* The other end of a QP's connection to itself. */
@@ -257,8 +265,7 @@ static void tcpzc_conn_answer(struct tcpzc_qp *qp, struct socket *sock,
 	struct tz_hello answer;
 
 	spin_lock_bh(&qp->lock);
-	tz_shake_make(&qp->eng, TZ_HELLO_OK, le64_to_cpu(hello->session_id),
-		      &answer);
+	tz_shake_answer(&qp->eng, le64_to_cpu(hello->session_id), &answer);
 	spin_unlock_bh(&qp->lock);
 	tcpzc_tune(qp, sock);
 	if (tcpzc_send_hello(sock, &answer)) {
@@ -274,28 +281,21 @@ static void tcpzc_conn_answer(struct tcpzc_qp *qp, struct socket *sock,
 static void tcpzc_conn_accept(struct tcpzc_qp *qp, struct socket *sock,
 			      const struct tz_hello *hello)
 {
-	enum tz_hello_status why;
+	bool self = tcpzc_conn_is_self(qp, hello);
 	u32 max_pdu = 0;
-	u8 gid[16];
 
-	why = tcpzc_conn_judge(qp, hello, &max_pdu);
-	/* The connection must also come from where it says it does. */
-	if (why == TZ_HELLO_OK &&
-	    (!tcpzc_peer_gid(sock, gid) ||
-	     memcmp(gid, qp->eng.attr.dgid, sizeof(gid))))
-		why = TZ_HELLO_WRONG_PEER;
-	if (why == TZ_HELLO_OK && tcpzc_conn_is_self(qp, hello)) {
+	/* Only whom this QP could take may have a guess at the PSN. */
+	if (!tcpzc_conn_from_peer(qp, sock) ||
+	    (!self && !tcpzc_conn_may_accept(qp)) ||
+	    !tcpzc_call_ok(qp, hello, &max_pdu)) {
+		tcpzc_refuse(qp->dev, sock, hello);
+	} else if (self) {
 		tcpzc_sk_adopt(sock->sk, qp);
 		qp->conn.rsock = sock;
 		tcpzc_conn_up(qp, max_pdu);
-		return;
-	}
-	if (why == TZ_HELLO_OK && !tcpzc_conn_may_accept(qp))
-		why = TZ_HELLO_BUSY;
-	if (why != TZ_HELLO_OK)
-		tcpzc_refuse(qp->dev, sock, hello, why);
-	else
+	} else {
 		tcpzc_conn_answer(qp, sock, hello, max_pdu);
+	}
 }
 
 static void tcpzc_conn_park(struct tcpzc_qp *qp, struct socket *sock,
@@ -304,7 +304,7 @@ static void tcpzc_conn_park(struct tcpzc_qp *qp, struct socket *sock,
 	struct tcpzc_conn *c = &qp->conn;
 
 	if (c->num_parked == TCPZC_MAX_PARKED) {
-		tcpzc_refuse(qp->dev, sock, hello, TZ_HELLO_BUSY);
+		tcpzc_refuse(qp->dev, sock, hello);
 		return;
 	}
 	c->parked[c->num_parked].sock = sock;
@@ -393,7 +393,7 @@ static void tcpzc_conn_greet(struct tcpzc_qp *qp)
 	c->session_id = get_random_u64();
 	c->hello_got = 0;
 	spin_lock_bh(&qp->lock);
-	tz_shake_make(&qp->eng, TZ_HELLO_OK, c->session_id, &hello);
+	tz_shake_call(&qp->eng, c->session_id, &hello);
 	tcpzc_conn_move(qp, TCPZC_CONN_GREETING);
 	spin_unlock_bh(&qp->lock);
 	if (tcpzc_send_hello(c->sock, &hello))
@@ -403,11 +403,16 @@ static void tcpzc_conn_greet(struct tcpzc_qp *qp)
 static bool tcpzc_answer_ok(struct tcpzc_qp *qp, u32 *max_pdu)
 {
 	const struct tz_hello *h = &qp->conn.hello;
+	enum tz_hello_status why;
 
-	return tz_shake_check(h) == TZ_HELLO_OK &&
-	       le16_to_cpu(h->status) == TZ_HELLO_OK &&
-	       le64_to_cpu(h->session_id) == qp->conn.session_id &&
-	       tcpzc_conn_judge(qp, h, max_pdu) == TZ_HELLO_OK;
+	if (tz_shake_check(h) != TZ_HELLO_OK ||
+	    le16_to_cpu(h->status) != TZ_HELLO_OK ||
+	    le64_to_cpu(h->session_id) != qp->conn.session_id)
+		return false;
+	spin_lock_bh(&qp->lock);
+	why = tz_shake_judge_answer(&qp->eng, h, ktime_get_ns(), max_pdu);
+	spin_unlock_bh(&qp->lock);
+	return why == TZ_HELLO_OK;
 }
 
 static void tcpzc_conn_listen_to(struct tcpzc_qp *qp)
@@ -449,6 +454,15 @@ void tcpzc_conn_start(struct tcpzc_qp *qp)
 	tcpzc_conn_drop_parked(&qp->conn);
 }
 
+void tcpzc_conn_ready_to_send(struct tcpzc_qp *qp)
+{
+	lockdep_assert_held(&qp->mutex);
+	if (READ_ONCE(qp->conn.state) != TCPZC_CONN_BACKOFF)
+		return;
+	qp->conn.backoff_ms = 0;
+	mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
+}
+
 /*
  * The connection is over (io.c). If it was a stranger who was hung up on, the
  * queue pair waits for its peer as before.
@@ -483,7 +497,7 @@ void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
 	case TZ_RESET:
 	case TZ_INIT:
 		if (qp->dead)
-			tcpzc_refuse(qp->dev, sock, hello, TZ_HELLO_NO_QP);
+			tcpzc_refuse(qp->dev, sock, hello);
 		else
 			tcpzc_conn_park(qp, sock, hello);
 		break;
@@ -493,7 +507,7 @@ void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
 		tcpzc_conn_accept(qp, sock, hello);
 		break;
 	default:
-		tcpzc_refuse(qp->dev, sock, hello, TZ_HELLO_NO_QP);
+		tcpzc_refuse(qp->dev, sock, hello);
 		break;
 	}
 	mutex_unlock(&qp->mutex);

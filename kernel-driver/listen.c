@@ -162,7 +162,7 @@ static void tcpzc_pending_done(struct tcpzc_pending *p)
 			tcpzc_qp_put(qp);
 			return;
 		}
-		why = TZ_HELLO_NO_QP;
+		why = TZ_HELLO_REFUSED;
 	}
 	tz_shake_refuse(&p->hello, why, &refusal);
 	tcpzc_send_hello(p->sock, &refusal);

@@ -495,6 +495,8 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 		tcpzc_conn_start(qp);
 	else
 		tcpzc_io_run(qp);
+	if (from == TZ_RTR && to == TZ_RTS)
+		tcpzc_conn_ready_to_send(qp);
 	return 0;
 }
 

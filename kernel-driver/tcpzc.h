@@ -591,6 +591,8 @@ int tcpzc_recv_hello(struct socket *sock, struct tz_hello *hello, u32 *got);
 void tcpzc_conn_init(struct tcpzc_qp *qp);
 /* The QP has reached RTR. qp->mutex is held. */
 void tcpzc_conn_start(struct tcpzc_qp *qp);
+/* From RTR to RTS: a call may be accepted now that was refused. The same. */
+void tcpzc_conn_ready_to_send(struct tcpzc_qp *qp);
 /*
  * RESET or destruction: closes sockets, forgets parked ones. When it returns
  * no packet refers to the application's memory any more, and the engine is

@@ -178,9 +178,9 @@ static void hellos(void)
 	hello("short", 1, &h, 57);
 	h.sq_psn = tz_cpu_to_le32(TZ_PSN_UNKNOWN);
 	hello("psn-unknown", 1, &h, sizeof(h));
-	h.status = tz_cpu_to_le16(TZ_HELLO_BUSY);
+	h.status = tz_cpu_to_le16(TZ_HELLO_REFUSED);
 	hello("refusal", 1, &h, sizeof(h));
-	h.version = tz_cpu_to_le16(2);
+	h.version = tz_cpu_to_le16(TZ_PROTO_VERSION + 1);
 	hello("version", 1, &h, sizeof(h));
 }
 

@@ -424,7 +424,7 @@ static void test_shake(void **state)
 	u32 max_pdu;
 
 	unit_start(rc);
-	tz_shake_make(&u->q.qp, TZ_HELLO_OK, 1, &hello);
+	tz_shake_call(&u->q.qp, 1, &hello);
 	assert_int_equal(tz_le16_to_cpu(hello.qp_type), TZ_QPT_UC);
 	assert_int_equal(tz_shake_check(&hello), TZ_HELLO_OK);
 	/* turned round, as the peer's own hello would be */
@@ -435,9 +435,10 @@ static void test_shake(void **state)
 	back.rq_psn = hello.sq_psn;
 	back.next_tx_msn = hello.next_rx_msn;
 	back.next_rx_msn = hello.next_tx_msn;
-	assert_int_equal(tz_shake_match(&u->q.qp, &back, &max_pdu), TZ_HELLO_OK);
-	assert_int_equal(tz_shake_match(&rc->q.qp, &back, &max_pdu),
-			 TZ_HELLO_NO_QP);
+	assert_int_equal(tz_shake_judge_call(&u->q.qp, &back, u->now, &max_pdu),
+			 TZ_HELLO_OK);
+	assert_int_equal(tz_shake_judge_call(&rc->q.qp, &back, u->now, &max_pdu),
+			 TZ_HELLO_REFUSED);
 	unit_free(rc);
 	unit_free(u);
 }

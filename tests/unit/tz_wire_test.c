@@ -28,7 +28,7 @@ static void test_hello(void **state)
 	AT(tz_hello, qp_type, 80);
 	AT(tz_hello, reserved2, 88);
 	assert_int_equal(TZ_HELLO_MAGIC, 'T' | 'C' << 8 | 'Z' << 16 | '1' << 24);
-	assert_int_equal(TZ_PROTO_VERSION, 1);
+	assert_int_equal(TZ_PROTO_VERSION, 2);
 }
 
 static void test_headers(void **state)

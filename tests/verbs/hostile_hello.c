@@ -179,9 +179,10 @@ static void malformed(void)
 	end_rtr(r.v, &r.peer);
 	WRONG(&r, -1, h.magic = htole32(0x325a4354));
 	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(0));
-	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(2));
+	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(1));
+	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(3));
 	WRONG(&r, TZ_HELLO_BAD_VERSION, h.version = htole16(0xffff));
-	WRONG(&r, -1, h.status = htole16(TZ_HELLO_BUSY));
+	WRONG(&r, -1, h.status = htole16(TZ_HELLO_REFUSED));
 	WRONG(&r, -1, h.status = htole16(0xffff));
 	WRONG(&r, -1, h.max_pdu = 0);
 	WRONG(&r, -1, h.max_pdu = htole32(TZ_MIN_PDU_BYTES - 1));
@@ -191,8 +192,8 @@ static void malformed(void)
 	WRONG(&r, -1, h.reserved1 = htole32(1));
 	WRONG(&r, -1, h.reserved2[0] = htole64(1));
 	WRONG(&r, -1, h.reserved2[1] = htole64(1));
-	WRONG(&r, TZ_HELLO_NO_QP, h.qp_type = htole16(4));
-	WRONG(&r, TZ_HELLO_NO_QP, h.qp_type = 0);
+	WRONG(&r, TZ_HELLO_REFUSED, h.qp_type = htole16(4));
+	WRONG(&r, TZ_HELLO_REFUSED, h.qp_type = 0);
 	end_state(r.v, IBV_QPS_RESET);
 	end_init(r.v);
 	check_alive(&r);
@@ -214,24 +215,22 @@ static void wrong_peer(void)
 		end_rtr(r.v, &r.peer);
 		if (rts)
 			end_rts(r.v);
-		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = 0);
-		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(1));
-		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(0xffffffff));
-		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(r.v->qpn ^ 0x80));
-		WRONG(&r, TZ_HELLO_NO_QP, h.dst_qpn = htole32(r.v->qpn | 1 << 24));
-		WRONG(&r, TZ_HELLO_WRONG_PEER, h.src_qpn = 0);
-		WRONG(&r, TZ_HELLO_WRONG_PEER, h.src_qpn = htole32(r.peer.qpn + 1));
-		WRONG(&r, TZ_HELLO_WRONG_PEER, h.src_gid[15] ^= 1);
-		/* Several devices may be behind the kernel's port. */
-		WRONG(&r, r.v->kernel ? TZ_HELLO_NO_QP : TZ_HELLO_WRONG_PEER,
-		      h.dst_gid[15] ^= 1);
-		WRONG(&r, TZ_HELLO_WRONG_PEER, memset(h.src_gid, 0, 16));
-		WRONG(&r, TZ_HELLO_WRONG_PSN, h.sq_psn = htole32(r.peer.psn + 1));
-		WRONG(&r, TZ_HELLO_WRONG_PSN, h.next_tx_msn = htole32(7));
-		if (rts) {
-			WRONG(&r, TZ_HELLO_WRONG_PSN, h.rq_psn ^= htole32(1));
-			WRONG(&r, TZ_HELLO_WRONG_PSN, h.next_rx_msn ^= htole32(1));
-		}
+		WRONG(&r, TZ_HELLO_REFUSED, h.dst_qpn = 0);
+		WRONG(&r, TZ_HELLO_REFUSED, h.dst_qpn = htole32(1));
+		WRONG(&r, TZ_HELLO_REFUSED, h.dst_qpn = htole32(0xffffffff));
+		WRONG(&r, TZ_HELLO_REFUSED, h.dst_qpn = htole32(r.v->qpn ^ 0x80));
+		WRONG(&r, TZ_HELLO_REFUSED, h.dst_qpn = htole32(r.v->qpn | 1 << 24));
+		WRONG(&r, TZ_HELLO_REFUSED, h.src_qpn = 0);
+		WRONG(&r, TZ_HELLO_REFUSED, h.src_qpn = htole32(r.peer.qpn + 1));
+		WRONG(&r, TZ_HELLO_REFUSED, h.src_gid[15] ^= 1);
+		WRONG(&r, TZ_HELLO_REFUSED, h.dst_gid[15] ^= 1);
+		WRONG(&r, TZ_HELLO_REFUSED, memset(h.src_gid, 0, 16));
+		WRONG(&r, TZ_HELLO_REFUSED, h.sq_psn = htole32(r.peer.psn + 1));
+		WRONG(&r, TZ_HELLO_REFUSED, h.next_tx_msn = htole32(7));
+		WRONG(&r, TZ_HELLO_REFUSED, h.sq_psn = htole32(TZ_PSN_UNKNOWN);
+		      h.rq_psn ^= htole32(1));
+		WRONG(&r, TZ_HELLO_REFUSED, h.sq_psn = htole32(TZ_PSN_UNKNOWN);
+		      h.next_rx_msn ^= htole32(1));
 		end_state(r.v, IBV_QPS_RESET);
 		end_init(r.v);
 	}
@@ -254,7 +253,7 @@ static void replayed(void)
 	raw_connect(&r);
 	h = raw_hello(&r);
 	for (i = 0; i < 10; i++)
-		expect_refusal(&r, "in use", &h, TZ_HELLO_BUSY);
+		expect_refusal(&r, "in use", &h, TZ_HELLO_REFUSED);
 	/* The connection has not suffered. */
 	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
 	pdu_put(&r, &p);
@@ -264,13 +263,12 @@ static void replayed(void)
 	r.fd = -1;
 	/* Over: the numbers have moved on. */
 	sleep_ms(20 * test_slow());
-	i = raw_try_hello(&r, &h);
-	check_msg(i == TZ_HELLO_BUSY || i == TZ_HELLO_WRONG_PSN, "status %d", i);
+	expect_refusal(&r, "over", &h, TZ_HELLO_REFUSED);
 	end_state(r.v, IBV_QPS_ERR);
-	expect_refusal(&r, "in ERR", &h, TZ_HELLO_NO_QP);
+	expect_refusal(&r, "in ERR", &h, TZ_HELLO_REFUSED);
 	check_rc(ibv_destroy_qp(r.v->qp), 0);
 	r.v->qp = NULL;
-	expect_refusal(&r, "destroyed", &h, TZ_HELLO_NO_QP);
+	expect_refusal(&r, "destroyed", &h, TZ_HELLO_REFUSED);
 	end_free(other);
 	raw_close(&r);
 }
@@ -302,7 +300,7 @@ static void eager(void)
 	fd = raw_dial(&r);
 	raw_send(fd, &all, sizeof(all));
 	check(raw_read(fd, &answer, sizeof(answer), 5000));
-	check_eq(le16toh(answer.status), TZ_HELLO_WRONG_PEER);
+	check_eq(le16toh(answer.status), TZ_HELLO_REFUSED);
 	check(raw_closed(fd, 5000));
 	close(fd);
 	check_bytes(r.v->mem, 64, 0);
@@ -354,28 +352,56 @@ static void parked_flood(void)
 	raw_close(&r);
 }
 
+/* ---- a stranger on the peer's host -------------------------------------- */
+
 /*
- * A stranger on the peer's host guesses the numbers that a hello needs while
- * the QP is in RTR, but not those of the messages. He is hung up on, and the
- * peer must still be able to connect.
+ * One that knows QPNs, GIDs and the type, and no PSN: in RTR, nothing that he can
+ * say without one is believed, and he is told none. The peer gets through.
  */
 static void stranger(void)
 {
 	struct tz_hello h, answer;
 	struct pdu p;
 	struct raw r;
+	int told;
 
 	raw_open(&r, &plain, false);
 	end_rtr(r.v, &r.peer);
-	h = raw_hello(&r);
-	h.sq_psn = htole32(TZ_PSN_UNKNOWN);
-	h.next_tx_msn = 0;
-	r.fd = raw_dial(&r);
-	raw_send(r.fd, &h, sizeof(h));
-	check(raw_read(r.fd, &answer, sizeof(answer), 5000));
-	check_eq(le16toh(answer.status), TZ_HELLO_OK);
+	for (told = 0; told < 2; told++) {
+		int fd = raw_dial(&r);
+
+		h = raw_hello(&r);
+		h.sq_psn = htole32(TZ_PSN_UNKNOWN);
+		h.next_tx_msn = htole32(TZ_PSN_UNKNOWN);
+		if (!told)
+			h.rq_psn = h.next_rx_msn = htole32(TZ_PSN_UNKNOWN);
+		raw_send(fd, &h, sizeof(h));
+		check(raw_read(fd, &answer, sizeof(answer), 5000));
+		check_eq(le16toh(answer.status), TZ_HELLO_REFUSED);
+		check_eq(answer.sq_psn | answer.rq_psn, 0);
+		check_eq(answer.next_tx_msn | answer.next_rx_msn, 0);
+		check(raw_closed(fd, 5000));
+		close(fd);
+	}
+	raw_shake(&r);
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	pdu_put(&r, &p);
+	check(pdu_get(&r, &p.h, 5000));
+	check_eq(p.h.h.op, TZ_PDU_ACK);
+	check_bytes(r.v->mem, 64, 0x99);
+	raw_close(&r);
+}
+
+/* An accepted caller whose first message has another number is hung up on. */
+static void wrong_first_number(void)
+{
+	struct pdu p;
+	struct raw r;
+
+	raw_open(&r, &plain, false);
+	end_rtr(r.v, &r.peer);
+	raw_shake(&r);
 	r.tx_msn = 4711;
-	r.rx_msn = r.v->psn;
 	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
 	pdu_put(&r, &p);
 	check_msg(raw_closed(r.fd, 5000), "a wrong number is not hung up on");
@@ -392,8 +418,126 @@ static void stranger(void)
 	raw_close(&r);
 }
 
+/* Say @h, and take the refusal, which is said of these numbers whatever they are. */
+static void guess(struct raw *r, const struct tz_hello *h)
+{
+	struct tz_hello right = {
+		.magic = h->magic, .version = h->version,
+		.status = htole16(TZ_HELLO_REFUSED), .session_id = h->session_id,
+		.src_qpn = h->dst_qpn, .dst_qpn = h->src_qpn,
+	};
+	struct tz_hello answer;
+	int fd = raw_dial(r);
+
+	memcpy(right.src_gid, h->dst_gid, 16);
+	memcpy(right.dst_gid, h->src_gid, 16);
+	raw_send(fd, h, sizeof(*h));
+	check(raw_read(fd, &answer, sizeof(answer), 5000));
+	check_msg(!memcmp(&answer, &right, sizeof(right)),
+		  "not the refusal of all, but status %u", le16toh(answer.status));
+	check(raw_closed(fd, 5000));
+	close(fd);
+}
+
 /*
- * The same with a request of the victim on its way: the stranger sees it, and
+ * One that knows all but the PSN, and guesses as fast as he can. Whether a guess
+ * was compared is not told; it shows in the right PSN, which is accepted at once
+ * or not: after 8 wrong ones it is looked at every 250 ms. (Here the test knows
+ * it. Whoever guesses must hit it with one of 2^24 in one of those looks.)
+ */
+static void guessed_psn(void)
+{
+	enum { TRIES = 8, DELAY_MS = 250 };
+	struct tz_hello h, wrong;
+	uint64_t start, took;
+	struct raw r;
+	int i, tries, rts;
+
+	for (rts = 0; rts < 2; rts++) {
+		test_context("RTS %d", rts);
+		raw_open(&r, &plain, false);
+		end_rtr(r.v, &r.peer);
+		if (rts)
+			end_rts(r.v);
+		h = raw_hello(&r);
+		/* No QPN, no peer, no type: refused in the same bytes, not counted. */
+		for (i = 0; i < 3 * TRIES; i++) {
+			wrong = h;
+			if (i % 3 == 0)
+				wrong.dst_qpn ^= htole32(0x80);
+			else if (i % 3 == 1)
+				wrong.src_qpn ^= htole32(1);
+			else
+				wrong.qp_type = htole16(TZ_QPT_UC);
+			guess(&r, &wrong);
+		}
+		for (i = 0; i < TRIES; i++) {
+			start = now_ns();
+			wrong = h;
+			wrong.sq_psn = htole32(r.peer.psn + 1 + i);
+			guess(&r, &wrong);
+		}
+		/* From now on even the right one is refused, for so long. */
+		for (tries = 0; raw_try_hello(&r, &h) == TZ_HELLO_REFUSED; tries++)
+			check_msg(now_ns() - start < 5000000000ull * test_slow(),
+				  "the peer is kept out for ever");
+		took = (now_ns() - start) / 1000000;
+		check_msg(took >= DELAY_MS, "compared after %llu ms",
+			  (unsigned long long)took);
+		check_msg(tries > 0, "a ninth try is compared at once");
+		test_note("%d tries refused in %llu ms", tries,
+			  (unsigned long long)took);
+		expect_no_wc(r.v, CQ_RECV, 0);
+		check_bytes(r.v->mem, 64, 0);
+		raw_close(&r);
+	}
+}
+
+/*
+ * The same from calls that were parked in INIT: at RTR all are refused in the same
+ * bytes, nothing is told, and what they send after their hello is not read.
+ */
+static void parked_strangers(void)
+{
+	enum { N = 4 };
+	struct tz_hello h[N], answer;
+	struct pdu p;
+	struct raw r;
+	int fd[N], i;
+
+	raw_open(&r, &plain, false);
+	for (i = 0; i < N; i++) {
+		h[i] = raw_hello(&r);
+		if (i == 0)
+			h[i].src_qpn ^= htole32(1);
+		h[i].sq_psn = htole32(i < 2 ? r.peer.psn + 1 : TZ_PSN_UNKNOWN);
+		if (i == 3)
+			h[i].rq_psn = htole32(TZ_PSN_UNKNOWN);
+		fd[i] = raw_dial(&r);
+		raw_send(fd[i], &h[i], sizeof(h[i]));
+	}
+	/* All are parked when a further one is refused. */
+	while (raw_try_hello(&r, &h[0]) != TZ_HELLO_REFUSED)
+		;
+	end_rtr(r.v, &r.peer);
+	for (i = 0; i < N; i++) {
+		check(raw_read(fd[i], &answer, sizeof(answer), 5000));
+		check_eq(le16toh(answer.status), TZ_HELLO_REFUSED);
+		check_eq(answer.sq_psn | answer.rq_psn, 0);
+		check_eq(answer.next_tx_msn | answer.next_rx_msn, 0);
+		check(raw_closed(fd[i], 5000));
+		close(fd[i]);
+	}
+	raw_shake(&r);
+	p = pdu_write(&r, (uintptr_t)r.v->mem, r.v->rkey, 64);
+	pdu_put(&r, &p);
+	check(pdu_get(&r, &p.h, 5000));
+	check_bytes(r.v->mem, 64, 0x99);
+	raw_close(&r);
+}
+
+/*
+ * A wrong number with a request of the victim on its way: he sees it, and
  * acknowledges another. The peer gets it nevertheless.
  */
 static void stranger_and_request(void)
@@ -439,7 +583,7 @@ static void bad_answers(void)
 {
 	static const char *const what[] = {
 		"closes at once", "resets", "garbage", "half a hello",
-		"refuses: busy", "refuses: no QP", "refuses: version",
+		"refuses", "a refusal of version 1", "refuses: version",
 		"wrong session", "wrong QPN", "wrong PSN", "wrong magic",
 		"max_pdu 0"
 	};
@@ -472,9 +616,9 @@ static void bad_answers(void)
 		if (i == 2)
 			memset(&h, 0xa5, sizeof(h));
 		else if (i == 4)
-			h.status = htole16(TZ_HELLO_BUSY);
+			h.status = htole16(TZ_HELLO_REFUSED);
 		else if (i == 5)
-			h.status = htole16(TZ_HELLO_NO_QP);
+			h.status = htole16(5);
 		else if (i == 6)
 			h.status = htole16(TZ_HELLO_BAD_VERSION);
 		else if (i == 7)
@@ -482,7 +626,7 @@ static void bad_answers(void)
 		else if (i == 8)
 			h.src_qpn ^= htole32(1);
 		else if (i == 9)
-			h.rq_psn ^= htole32(1);
+			h.sq_psn ^= htole32(1);
 		else if (i == 10)
 			h.magic ^= htole32(1);
 		else if (i == 11)
@@ -544,6 +688,9 @@ static const struct test_case cases[] = {
 	CASE(eager),
 	CASE(parked_flood),
 	CASE(stranger),
+	CASE(wrong_first_number),
+	CASE_LIMIT(guessed_psn, 60),
+	CASE(parked_strangers),
 	CASE(stranger_and_request),
 	CASE_LIMIT(bad_answers, 60),
 	CASE(mute_answer),

@@ -549,6 +549,8 @@ void ub_farewell_forked(struct ub_context *ctx);
 void ub_conn_init(struct ub_qp *qp);
 /* The QP has reached RTR. Turn held. */
 void ub_conn_start(struct ub_qp *qp, u64 now);
+/* From RTR to RTS: a call may be accepted now that was refused. Turn held. */
+void ub_conn_ready_to_send(struct ub_qp *qp, u64 now);
 /* The hand-shake's socket is ready or its time has come. Turn held. */
 void ub_conn_step(struct ub_qp *qp, u64 now);
 /* An accepted connection with its hello; takes over @fd. Turn held. */

@@ -207,12 +207,11 @@ static bool ub_send_hello(int fd, const struct tz_hello *hello)
 
 /* ---- accepting ---------------------------------------------------------- */
 
-static void ub_conn_refuse(int fd, const struct tz_hello *in,
-			   enum tz_hello_status why)
+static void ub_conn_refuse(int fd, const struct tz_hello *in)
 {
 	struct tz_hello hello;
 
-	tz_shake_refuse(in, why, &hello);
+	tz_shake_refuse(in, TZ_HELLO_REFUSED, &hello);
 	ub_send_hello(fd, &hello);
 	close(fd);
 }
@@ -229,26 +228,25 @@ static bool ub_conn_from_peer(const struct ub_qp *qp, int fd)
 	       !memcmp(gid, qp->eng.attr.dgid, sizeof(gid));
 }
 
+static bool ub_conn_may_accept(const struct ub_qp *qp)
+{
+	return qp->conn.state == UB_CONN_IDLE &&
+	       tz_shake_role(&qp->eng.attr, qp->eng.init.qpn) == TZ_ROLE_ACCEPT;
+}
+
 static void ub_conn_accept(struct ub_qp *qp, int fd,
 			   const struct tz_hello *hello, u64 now)
 {
 	struct tz_hello answer;
-	enum tz_hello_status why;
 	u32 max_pdu = 0;
 
-	why = tz_shake_match(&qp->eng, hello, &max_pdu);
-	if (why == TZ_HELLO_OK && !ub_conn_from_peer(qp, fd))
-		why = TZ_HELLO_WRONG_PEER;
-	if (why == TZ_HELLO_OK &&
-	    (qp->conn.state != UB_CONN_IDLE ||
-	     tz_shake_role(&qp->eng.attr, qp->eng.init.qpn) != TZ_ROLE_ACCEPT))
-		why = TZ_HELLO_BUSY;
-	if (why != TZ_HELLO_OK) {
-		ub_conn_refuse(fd, hello, why);
+	/* Only whom this QP could take may have a guess at the PSN. */
+	if (!ub_conn_from_peer(qp, fd) || !ub_conn_may_accept(qp) ||
+	    tz_shake_judge_call(&qp->eng, hello, now, &max_pdu) != TZ_HELLO_OK) {
+		ub_conn_refuse(fd, hello);
 		return;
 	}
-	tz_shake_make(&qp->eng, TZ_HELLO_OK, tz_le64_to_cpu(hello->session_id),
-		      &answer);
+	tz_shake_answer(&qp->eng, tz_le64_to_cpu(hello->session_id), &answer);
 	ub_sock_tune(qp, fd);
 	if (!ub_send_hello(fd, &answer)) {
 		close(fd);
@@ -262,7 +260,7 @@ static void ub_conn_park(struct ub_qp *qp, int fd, const struct tz_hello *hello)
 	struct ub_conn *c = &qp->conn;
 
 	if (c->num_parked == UB_MAX_PARKED) {
-		ub_conn_refuse(fd, hello, TZ_HELLO_BUSY);
+		ub_conn_refuse(fd, hello);
 		return;
 	}
 	c->parked[c->num_parked].fd = fd;
@@ -284,7 +282,7 @@ void ub_conn_offer(struct ub_qp *qp, int fd, const struct tz_hello *hello,
 		ub_conn_accept(qp, fd, hello, now);
 		break;
 	default:
-		ub_conn_refuse(fd, hello, TZ_HELLO_NO_QP);
+		ub_conn_refuse(fd, hello);
 		break;
 	}
 }
@@ -362,7 +360,7 @@ static void ub_conn_greet(struct ub_qp *qp, u64 now)
 	}
 	if (!tz_random(&c->session_id, sizeof(c->session_id)))
 		c->session_id = now;
-	tz_shake_make(&qp->eng, TZ_HELLO_OK, c->session_id, &hello);
+	tz_shake_call(&qp->eng, c->session_id, &hello);
 	if (!ub_send_hello(c->rfd, &hello)) {
 		ub_conn_back_off(qp, now);
 		return;
@@ -372,14 +370,14 @@ static void ub_conn_greet(struct ub_qp *qp, u64 now)
 	c->retry_at = 0;
 }
 
-static bool ub_conn_answer_ok(const struct ub_qp *qp, u32 *max_pdu)
+static bool ub_conn_answer_ok(struct ub_qp *qp, u64 now, u32 *max_pdu)
 {
 	const struct tz_hello *h = &qp->conn.hello;
 
 	return tz_shake_check(h) == TZ_HELLO_OK &&
 	       tz_le16_to_cpu(h->status) == TZ_HELLO_OK &&
 	       tz_le64_to_cpu(h->session_id) == qp->conn.session_id &&
-	       tz_shake_match(&qp->eng, h, max_pdu) == TZ_HELLO_OK;
+	       tz_shake_judge_answer(&qp->eng, h, now, max_pdu) == TZ_HELLO_OK;
 }
 
 /* Read the peer's hello, and not a byte of what follows it. */
@@ -400,7 +398,7 @@ static void ub_conn_listen_to(struct ub_qp *qp, u64 now)
 	c->hello_got += n;
 	if (c->hello_got < sizeof(c->hello))
 		return;
-	if (!ub_conn_answer_ok(qp, &max_pdu)) {
+	if (!ub_conn_answer_ok(qp, now, &max_pdu)) {
 		ub_conn_back_off(qp, now);
 		return;
 	}
@@ -442,6 +440,16 @@ void ub_conn_start(struct ub_qp *qp, u64 now)
 	/* Those that are left were not for a QP with this role. */
 	while (qp->conn.num_parked)
 		close(qp->conn.parked[--qp->conn.num_parked].fd);
+}
+
+void ub_conn_ready_to_send(struct ub_qp *qp, u64 now)
+{
+	struct ub_conn *c = &qp->conn;
+
+	if (c->state != UB_CONN_BACKOFF)
+		return;
+	c->backoff_ms = 0;
+	c->retry_at = now;
 }
 
 void ub_conn_step(struct ub_qp *qp, u64 now)

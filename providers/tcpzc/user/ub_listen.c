@@ -64,7 +64,7 @@ static void ub_pending_done(struct ub_context *ctx, struct ub_pending *p)
 		why = TZ_HELLO_MALFORMED;
 	if (why == TZ_HELLO_OK) {
 		qp = ub_listen_find(ctx, tz_le32_to_cpu(hello.dst_qpn));
-		why = TZ_HELLO_NO_QP;
+		why = TZ_HELLO_REFUSED;
 	}
 	if (!qp) {
 		if (why != TZ_HELLO_MALFORMED) {

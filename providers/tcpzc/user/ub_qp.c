@@ -307,6 +307,8 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	tz_qp_modify(&qp->eng, &eng_attr, mask, now);
 	if (from == TZ_INIT && to == TZ_RTR && !tz_qp_is_ud(&qp->eng))
 		ub_conn_start(qp, now);
+	if (from == TZ_RTR && to == TZ_RTS)
+		ub_conn_ready_to_send(qp, now);
 	ub_run(qp, now);
 	return 0;
 }
