@@ -135,11 +135,20 @@ static void tcpzc_refuse(struct tcpzc_dev *dev, struct socket *sock,
 
 /* ---- the end ------------------------------------------------------------ */
 
-static void tcpzc_conn_set(struct tcpzc_qp *qp, enum tcpzc_conn_state state)
+/*
+ * A step on the way to a connection. False: the engine has failed since the caller
+ * looked; tcpzc_conn_done() follows, and puts away what there is.
+ */
+static bool tcpzc_conn_go(struct tcpzc_qp *qp, enum tcpzc_conn_state to)
 {
+	bool may;
+
 	spin_lock_bh(&qp->lock);
-	tcpzc_conn_move(qp, state);
+	may = tcpzc_conn_wanted(qp);
+	if (may)
+		tcpzc_conn_move(qp, to);
 	spin_unlock_bh(&qp->lock);
+	return may;
 }
 
 /* @established: the peer may still have to read what was sent last. */
@@ -197,14 +206,17 @@ static void tcpzc_conn_part(struct tcpzc_qp *qp)
 	c->abort = !READ_ONCE(c->eof);
 }
 
-void tcpzc_conn_close(struct tcpzc_qp *qp)
+void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp))
 {
 	struct tcpzc_conn *c = &qp->conn;
 	enum tcpzc_conn_state was;
 
 	lockdep_assert_held(&qp->mutex);
 	tcpzc_conn_part(qp);
+	spin_lock_bh(&qp->lock);
 	was = tcpzc_io_detach(qp);
+	end(qp);
+	spin_unlock_bh(&qp->lock);
 	tcpzc_conn_release(qp, was == TCPZC_CONN_UP ||
 			       was == TCPZC_CONN_PARTING ||
 			       was == TCPZC_CONN_DONE);
@@ -272,6 +284,7 @@ static void tcpzc_conn_answer(struct tcpzc_qp *qp, struct socket *sock,
 		tcpzc_sock_reset(sock);
 		return;
 	}
+	WARN_ON_ONCE(qp->conn.sock);
 	tcpzc_sk_adopt(sock->sk, qp);
 	qp->conn.sock = sock;
 	qp->conn.rsock = sock;
@@ -341,7 +354,8 @@ static void tcpzc_conn_back_off(struct tcpzc_qp *qp)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
-	tcpzc_conn_set(qp, TCPZC_CONN_BACKOFF);
+	if (!tcpzc_conn_go(qp, TCPZC_CONN_BACKOFF))
+		return;
 	tcpzc_conn_release(qp, false);
 	tcpzc_count(qp->dev, TCPZC_CNT_CONN_RETRIES, 1);
 	c->backoff_ms = clamp(2 * c->backoff_ms, TCPZC_BACKOFF_MIN_MS,
@@ -356,6 +370,8 @@ static int tcpzc_conn_dial(struct tcpzc_qp *qp)
 	struct sockaddr_storage from, to;
 	int from_len, to_len, rc;
 
+	if (WARN_ON_ONCE(c->sock) || !tcpzc_conn_go(qp, TCPZC_CONN_DIALING))
+		return 0;
 	from_len = tcpzc_gid_to_addr(qp->dev, a->sgid, 0, &from);
 	to_len = tcpzc_gid_to_addr(qp->dev, a->dgid,
 				   tcpzc_qpn_port(a->dest_qpn), &to);
@@ -370,7 +386,6 @@ static int tcpzc_conn_dial(struct tcpzc_qp *qp)
 	rc = kernel_bind(c->sock, tcpzc_sockaddr(&from), from_len);
 	if (rc)
 		return rc;
-	tcpzc_conn_set(qp, TCPZC_CONN_DIALING);
 	rc = kernel_connect(c->sock, tcpzc_sockaddr(&to), to_len, O_NONBLOCK);
 	if (rc && rc != -EINPROGRESS)
 		return rc;
@@ -392,9 +407,10 @@ static void tcpzc_conn_greet(struct tcpzc_qp *qp)
 	}
 	c->session_id = get_random_u64();
 	c->hello_got = 0;
+	if (!tcpzc_conn_go(qp, TCPZC_CONN_GREETING))
+		return;
 	spin_lock_bh(&qp->lock);
 	tz_shake_call(&qp->eng, c->session_id, &hello);
-	tcpzc_conn_move(qp, TCPZC_CONN_GREETING);
 	spin_unlock_bh(&qp->lock);
 	if (tcpzc_send_hello(c->sock, &hello))
 		tcpzc_conn_back_off(qp);
@@ -474,7 +490,7 @@ static void tcpzc_conn_done(struct tcpzc_qp *qp)
 
 	tcpzc_conn_release(qp, true);
 	spin_lock_bh(&qp->lock);
-	again = qp->eng.conn == TZ_CONN_NONE && qp->eng.state != TZ_ERR;
+	again = qp->eng.conn == TZ_CONN_NONE && tcpzc_engine_connects(qp);
 	if (again)
 		tcpzc_conn_move(qp, TCPZC_CONN_IDLE);
 	spin_unlock_bh(&qp->lock);
@@ -558,5 +574,10 @@ void tcpzc_conn_init(struct tcpzc_qp *qp)
 
 void tcpzc_conn_exit(struct tcpzc_qp *qp)
 {
-	cancel_delayed_work_sync(&qp->conn.work);
+	struct tcpzc_conn *c = &qp->conn;
+
+	cancel_delayed_work_sync(&c->work);
+	/* No socket calls back for a queue pair that has gone. */
+	WARN_ON_ONCE(c->sock || c->rsock || c->num_parked ||
+		     c->state != TCPZC_CONN_IDLE);
 }

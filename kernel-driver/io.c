@@ -409,6 +409,25 @@ void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to)
 	qp->conn.state = to;
 }
 
+bool tcpzc_engine_connects(const struct tcpzc_qp *qp)
+{
+	lockdep_assert_held(&qp->lock);
+	switch (tz_qp_state(&qp->eng)) {
+	case TZ_RTR:
+	case TZ_RTS:
+	case TZ_SQD:
+		return !qp->dead;
+	default:
+		return false;
+	}
+}
+
+bool tcpzc_conn_wanted(const struct tcpzc_qp *qp)
+{
+	return tcpzc_engine_connects(qp) && !tz_qp_closing(&qp->eng) &&
+	       qp->conn.state != TCPZC_CONN_DONE;
+}
+
 /* qp->lock is held. The stream is over; processes clean up. */
 static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 {
@@ -709,6 +728,11 @@ void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
 	struct tcpzc_conn *c = &qp->conn;
 
 	spin_lock_bh(&qp->lock);
+	if (!tcpzc_conn_wanted(qp)) {
+		/* It has failed meanwhile; tcpzc_conn_done() follows. */
+		spin_unlock_bh(&qp->lock);
+		return;
+	}
 	c->wsk = c->sock->sk;
 	c->rsk = c->rsock->sk;
 	c->eof = false;
@@ -727,15 +751,13 @@ void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
 
 enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp)
 {
-	enum tcpzc_conn_state was;
+	enum tcpzc_conn_state was = qp->conn.state;
 
-	spin_lock_bh(&qp->lock);
-	was = qp->conn.state;
+	lockdep_assert_held(&qp->lock);
 	qp->conn.wsk = NULL;
 	qp->conn.rsk = NULL;
 	qp->tx_full_at = 0;
 	tcpzc_conn_move(qp, TCPZC_CONN_IDLE);
-	spin_unlock_bh(&qp->lock);
 	return was;
 }
 
@@ -753,9 +775,7 @@ void tcpzc_io_init(struct tcpzc_qp *qp)
 
 void tcpzc_io_exit(struct tcpzc_qp *qp)
 {
-	spin_lock_bh(&qp->lock);
-	WRITE_ONCE(qp->dead, true);
-	spin_unlock_bh(&qp->lock);
+	WARN_ON_ONCE(!qp->dead);
 	tcpzc_srq_forget(qp);
 	/* Nobody arms the timer or queues work any more. */
 	hrtimer_cancel(&qp->timer);

@@ -438,12 +438,31 @@ static int tcpzc_qp_check_attr(const struct ib_qp_attr *attr, int mask,
 	return 0;
 }
 
-static void tcpzc_engine_modify(struct tcpzc_qp *qp,
-				const struct tz_qp_attr *attr, u32 mask)
+/* The ends that tcpzc_conn_close() brings. */
+static void tcpzc_engine_reset(struct tcpzc_qp *qp)
 {
-	spin_lock_bh(&qp->lock);
-	tz_qp_modify(&qp->eng, attr, mask, ktime_get_ns());
-	spin_unlock_bh(&qp->lock);
+	static const struct tz_qp_attr reset = { .state = TZ_RESET };
+
+	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ktime_get_ns());
+}
+
+static void tcpzc_engine_end(struct tcpzc_qp *qp)
+{
+	WRITE_ONCE(qp->dead, true);
+	tcpzc_engine_reset(qp);
+}
+
+static void tcpzc_engine_abandon(struct tcpzc_qp *qp)
+{
+	static const struct tz_qp_attr err = { .state = TZ_ERR };
+
+	/* First the flag: what is posted without having seen it is flushed. */
+	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP | TCPZC_RING_GONE);
+	WRITE_ONCE(qp->dead, true);
+	if (tz_qp_state(&qp->eng) == TZ_RESET)
+		return;
+	tz_qp_modify(&qp->eng, &err, TZ_QP_STATE, ktime_get_ns());
+	tz_qp_disconnected(&qp->eng, ktime_get_ns());
 }
 
 /*
@@ -481,7 +500,7 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 	if (to != from && (to == TZ_ERR || to == TZ_RESET))
 		tcpzc_io_catch_up(qp);
 	if (to == TZ_RESET) {
-		tcpzc_conn_close(qp);
+		tcpzc_conn_close(qp, tcpzc_engine_reset);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
 	rc = tcpzc_engine_try_modify(qp, eng_attr, mask);
@@ -544,19 +563,8 @@ int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 
 static void tcpzc_qp_abandon(struct tcpzc_qp *qp)
 {
-	static const struct tz_qp_attr err = { .state = TZ_ERR };
-
 	mutex_lock(&qp->mutex);
-	tcpzc_conn_close(qp);
-	spin_lock_bh(&qp->lock);
-	/* First the flag: what is posted without having seen it is flushed. */
-	tcpzc_sq_flag(qp, TCPZC_RING_NEED_WAKEUP | TCPZC_RING_GONE);
-	qp->dead = true;
-	if (tz_qp_state(&qp->eng) != TZ_RESET) {
-		tz_qp_modify(&qp->eng, &err, TZ_QP_STATE, ktime_get_ns());
-		tz_qp_disconnected(&qp->eng, ktime_get_ns());
-	}
-	spin_unlock_bh(&qp->lock);
+	tcpzc_conn_close(qp, tcpzc_engine_abandon);
 	mutex_unlock(&qp->mutex);
 }
 
@@ -576,7 +584,6 @@ void tcpzc_qps_abandon(struct tcpzc_dev *dev)
 
 int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 {
-	static const struct tz_qp_attr reset = { .state = TZ_RESET };
 	struct tcpzc_qp *qp = to_tqp(ibqp);
 
 	/* From now on no connection finds it. */
@@ -585,13 +592,12 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 
 	mutex_lock(&qp->mutex);
 	tcpzc_io_catch_up(qp);
-	tcpzc_conn_close(qp);
+	tcpzc_conn_close(qp, tcpzc_engine_end);
 	mutex_unlock(&qp->mutex);
 	tcpzc_io_exit(qp);
 	tcpzc_conn_exit(qp);
 	tcpzc_ud_stop(qp);
 
-	tcpzc_engine_modify(qp, &reset, TZ_QP_STATE);
 	tcpzc_stats_gone(qp);
 	tcpzc_qpn_release(qp->dev, tz_qp_num(&qp->eng));
 	tcpzc_ibqp_set(ibqp, NULL);

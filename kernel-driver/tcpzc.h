@@ -556,7 +556,16 @@ void tcpzc_sk_abandon(struct sock *sk);
 void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu);
 /* The connection's state changes; qp->lock is held. */
 void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to);
-/* No pass uses the sockets any more; returns where the connection stood. */
+/*
+ * Is the engine in a state that has a connection? May one be made, for it has not
+ * failed? qp->lock is held.
+ */
+bool tcpzc_engine_connects(const struct tcpzc_qp *qp);
+bool tcpzc_conn_wanted(const struct tcpzc_qp *qp);
+/*
+ * No pass uses the sockets any more; returns where the connection stood. qp->lock is
+ * held, until the engine has left its state as well.
+ */
 enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp);
 /*
  * Before the QP leaves its state for ERR, RESET or nowhere: send what is posted
@@ -594,11 +603,11 @@ void tcpzc_conn_start(struct tcpzc_qp *qp);
 /* From RTR to RTS: a call may be accepted now that was refused. The same. */
 void tcpzc_conn_ready_to_send(struct tcpzc_qp *qp);
 /*
- * RESET or destruction: closes sockets, forgets parked ones. When it returns
- * no packet refers to the application's memory any more, and the engine is
- * told nothing. qp->mutex is held.
+ * RESET or destruction: closes sockets, forgets parked ones. @end tells the engine,
+ * with qp->lock: what runs beside this sees both changes or none. When it returns no
+ * packet refers to the application's memory any more. qp->mutex is held.
  */
-void tcpzc_conn_close(struct tcpzc_qp *qp);
+void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp));
 /* After the last tcpzc_conn_close(): no work runs any more. No lock is held. */
 void tcpzc_conn_exit(struct tcpzc_qp *qp);
 /* A connection with its hello for @qp; takes over @sock. */
