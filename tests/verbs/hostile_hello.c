@@ -6,6 +6,8 @@
  */
 #include "raw.h"
 
+#include <rdma/ib_user_verbs.h>
+
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -678,6 +680,83 @@ static void mute_answer(void)
 	raw_close(&r);
 }
 
+/*
+ * ERR and RESET beside doorbells: a queue pair in RESET calls nobody (and in
+ * kernel mode a socket would be left behind by it).
+ */
+struct bells {
+	struct end *e;
+	bool stop;
+};
+
+/* The application's doorbells; in user mode its posts are what comes nearest. */
+static void *ring_bells(void *arg)
+{
+	struct bells *b = arg;
+	struct ib_uverbs_post_send_resp resp;
+	struct {
+		struct ib_uverbs_cmd_hdr hdr;
+		struct ib_uverbs_post_send send;
+	} cmd = {
+		.hdr = { IB_USER_VERBS_CMD_POST_SEND, sizeof(cmd) / 4,
+			 sizeof(resp) / 4 },
+		.send.response = (uintptr_t)&resp,
+		.send.qp_handle = b->e->qp->handle,
+		.send.wqe_size = sizeof(struct ib_uverbs_send_wr),
+	};
+	struct ibv_recv_wr wr = { .wr_id = 1 }, *bad;
+
+	while (!__atomic_load_n(&b->stop, __ATOMIC_RELAXED)) {
+		if (!b->e->kernel)
+			ibv_post_recv(b->e->qp, &wr, &bad);
+		else if (write(b->e->ctx->cmd_fd, &cmd, sizeof(cmd)) < 0)
+			return arg;
+	}
+	return NULL;
+}
+
+/* The victim's calls until there are none for @ms; their number. */
+static int hang_up_calls(const struct raw *r, int ms)
+{
+	struct pollfd p = { .fd = r->listener, .events = POLLIN };
+	int n = 0, fd;
+
+	while (poll(&p, 1, ms) > 0) {
+		fd = accept(r->listener, NULL, NULL);
+		check(fd >= 0);
+		close(fd);
+		n++;
+		ms = 0;
+	}
+	return n;
+}
+
+static void reset_beside_doorbells(void)
+{
+	struct bells b = {};
+	pthread_t thread;
+	struct raw r;
+	void *failed;
+	int i;
+
+	raw_open(&r, &plain, true);
+	b.e = r.v;
+	check_eq(pthread_create(&thread, NULL, ring_bells, &b), 0);
+	for (i = 0; i < 100; i++) {
+		end_rtr(r.v, &r.peer);
+		hang_up_calls(&r, 1000);
+		end_state(r.v, IBV_QPS_ERR);
+		hang_up_calls(&r, 1);
+		end_state(r.v, IBV_QPS_RESET);
+		check_msg(!hang_up_calls(&r, 10), "round %d: called in RESET", i);
+		end_init(r.v);
+	}
+	__atomic_store_n(&b.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, &failed);
+	check_msg(!failed, "no doorbell");
+	raw_close(&r);
+}
+
 static const struct test_case cases[] = {
 	CASE(garbage),
 	CASE(port_scan),
@@ -694,6 +773,7 @@ static const struct test_case cases[] = {
 	CASE(stranger_and_request),
 	CASE_LIMIT(bad_answers, 60),
 	CASE(mute_answer),
+	CASE(reset_beside_doorbells),
 	CASES_END
 };
 
