@@ -611,5 +611,10 @@ void ub_progress_wake(struct ub_context *ctx);
 /* Make it wake at @at at the latest. */
 void ub_progress_by(struct ub_context *ctx, u64 at);
 int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events);
+/*
+ * Take @fd out of the epoll set @epfd (-1: it is in none) and close it. Descriptors
+ * that may be watched are closed by this alone (scripts/lint).
+ */
+void ub_fd_close(int epfd, int fd);
 
 #endif /* TCPZC_UB_H */

@@ -81,9 +81,9 @@ static void ub_conn_hang_up(struct ub_qp *qp)
 			return;
 		ub_conn_drain(rfd);
 	}
-	close(rfd);
+	ub_fd_close(-1, rfd);
 	if (wfd != rfd)
-		close(wfd);
+		ub_fd_close(-1, wfd);
 }
 
 void ub_conn_close(struct ub_qp *qp)
@@ -92,7 +92,7 @@ void ub_conn_close(struct ub_qp *qp)
 
 	ub_conn_hang_up(qp);
 	while (c->num_parked)
-		close(c->parked[--c->num_parked].fd);
+		ub_fd_close(-1, c->parked[--c->num_parked].fd);
 	c->retry_at = 0;
 	c->backoff_ms = 0;
 	c->unfinished = false;
@@ -213,7 +213,7 @@ static void ub_conn_refuse(int fd, const struct tz_hello *in)
 
 	tz_shake_refuse(in, TZ_HELLO_REFUSED, &hello);
 	ub_send_hello(fd, &hello);
-	close(fd);
+	ub_fd_close(-1, fd);
 }
 
 /* The connection must also come from where it says it does. */
@@ -249,7 +249,7 @@ static void ub_conn_accept(struct ub_qp *qp, int fd,
 	tz_shake_answer(&qp->eng, tz_le64_to_cpu(hello->session_id), &answer);
 	ub_sock_tune(qp, fd);
 	if (!ub_send_hello(fd, &answer)) {
-		close(fd);
+		ub_fd_close(-1, fd);
 		return;
 	}
 	ub_conn_up(qp, fd, fd, max_pdu, now);
@@ -305,7 +305,7 @@ static void ub_conn_accept_parked(struct ub_qp *qp, u64 now)
 		struct ub_parked *p = &c->parked[--c->num_parked];
 
 		if (ub_conn_hung_up(p->fd))
-			close(p->fd);
+			ub_fd_close(-1, p->fd);
 		else
 			ub_conn_accept(qp, p->fd, &p->hello, now);
 	}
@@ -439,7 +439,7 @@ void ub_conn_start(struct ub_qp *qp, u64 now)
 	ub_conn_open(qp, now);
 	/* Those that are left were not for a QP with this role. */
 	while (qp->conn.num_parked)
-		close(qp->conn.parked[--qp->conn.num_parked].fd);
+		ub_fd_close(-1, qp->conn.parked[--qp->conn.num_parked].fd);
 }
 
 void ub_conn_ready_to_send(struct ub_qp *qp, u64 now)

@@ -51,13 +51,14 @@ static int ub_events_init(struct ub_events *ev, u32 size)
 	return 0;
 }
 
-static void ub_events_exit(struct ub_events *ev)
+/* @epfd: which set it is in, or -1. */
+static void ub_events_exit(struct ub_events *ev, int epfd)
 {
 	pthread_mutex_destroy(&ev->lock);
 	free(ev->buf);
-	close(ev->wfd);
+	ub_fd_close(epfd, ev->wfd);
 	if (ev->rfd >= 0)
-		close(ev->rfd);
+		ub_fd_close(-1, ev->rfd);
 }
 
 /* Have the progress thread called when the pipe has room, or no more. */
@@ -221,12 +222,12 @@ int ub_event_open_async(struct ub_context *ctx)
 	ev->rfd = ub_event_reopen(ctx, p[0], O_RDONLY);
 	err = ub_events_init(ev, sizeof(struct ib_uverbs_async_event_desc));
 	if (err) {
-		close(p[0]);
-		close(p[1]);
+		ub_fd_close(-1, p[0]);
+		ub_fd_close(-1, p[1]);
 		if (ev->rfd >= 0)
-			close(ev->rfd);
+			ub_fd_close(-1, ev->rfd);
 		if (ctx->fds_fd >= 0)
-			close(ctx->fds_fd);
+			ub_fd_close(-1, ctx->fds_fd);
 		return err;
 	}
 	ctx->base.vctx.context.async_fd = p[0];
@@ -244,8 +245,8 @@ int ub_event_watch_async(struct ub_context *ctx)
 void ub_event_close_async(struct ub_context *ctx)
 {
 	if (ctx->fds_fd >= 0)
-		close(ctx->fds_fd);
-	ub_events_exit(&ctx->async);
+		ub_fd_close(-1, ctx->fds_fd);
+	ub_events_exit(&ctx->async, ctx->epfd);
 }
 
 void ub_event_async(struct ub_context *ctx, void *element, u32 *reported,
@@ -309,12 +310,12 @@ static struct ub_channel *ub_channel_open(struct ub_context *ctx,
 	return ch;
 
 err_events:
-	ub_events_exit(&ch->ev);
+	ub_events_exit(&ch->ev, -1);
 	goto err_free;
 err_rfd:
-	close(ch->ev.rfd);
+	ub_fd_close(-1, ch->ev.rfd);
 err_wfd:
-	close(ch->ev.wfd);
+	ub_fd_close(-1, ch->ev.wfd);
 err_free:
 	free(ch);
 err_out:
@@ -359,9 +360,7 @@ void ub_event_put_channel(struct ub_context *ctx, struct ub_cq *cq)
 	if (!--ch->users) {
 		list_del(&ch->node);
 		/* A child's copy of the set is the parent's set. */
-		if (!ub_forked(ctx))
-			epoll_ctl(ctx->epfd, EPOLL_CTL_DEL, ch->ev.wfd, NULL);
-		ub_events_exit(&ch->ev);
+		ub_events_exit(&ch->ev, ub_forked(ctx) ? -1 : ctx->epfd);
 		free(ch);
 	}
 	pthread_mutex_unlock(&ctx->lock);

@@ -42,7 +42,7 @@ static void ub_farewell_end(struct ub_context *ctx, struct ub_farewell *f)
 {
 	list_del(&f->node);
 	ctx->num_farewells--;
-	close(f->fd);
+	ub_fd_close(ctx->epfd, f->fd);
 	free(f);
 }
 
@@ -133,7 +133,7 @@ void ub_farewell_forked(struct ub_context *ctx)
 	struct ub_farewell *f;
 
 	list_for_each(&ctx->farewells, f, node) {
-		close(f->fd);
+		ub_fd_close(-1, f->fd);
 		f->fd = -1;
 	}
 }

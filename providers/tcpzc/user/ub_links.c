@@ -67,6 +67,6 @@ void ub_links_start(struct ub_context *ctx)
 void ub_links_stop(struct ub_context *ctx)
 {
 	if (ctx->links_fd >= 0)
-		close(ctx->links_fd);
+		ub_fd_close(ctx->epfd, ctx->links_fd);
 	ctx->links_fd = -1;
 }

@@ -32,7 +32,7 @@ static void ub_pending_free(struct ub_context *ctx, struct ub_pending *p,
 	list_del(&p->node);
 	ctx->num_pending--;
 	if (close_fd)
-		close(p->fd);
+		ub_fd_close(ctx->epfd, p->fd);
 	else
 		epoll_ctl(ctx->epfd, EPOLL_CTL_DEL, p->fd, NULL);
 	free(p);
@@ -72,7 +72,7 @@ static void ub_pending_done(struct ub_context *ctx, struct ub_pending *p)
 			send(fd, &refusal, sizeof(refusal),
 			     MSG_DONTWAIT | MSG_NOSIGNAL);
 		}
-		close(fd);
+		ub_fd_close(-1, fd);
 		return;
 	}
 	ub_turn_lock(qp);
@@ -113,14 +113,14 @@ static void ub_pending_add(struct ub_context *ctx, int fd, u64 now)
 	struct ub_pending *p = calloc(1, sizeof(*p));
 
 	if (!p) {
-		close(fd);
+		ub_fd_close(-1, fd);
 		return;
 	}
 	p->ufd.ready = ub_pending_ready;
 	p->fd = fd;
 	p->deadline = now + UB_HELLO_NS;
 	if (ub_watch_fd(ctx, fd, &p->ufd, EPOLLIN)) {
-		close(fd);
+		ub_fd_close(-1, fd);
 		free(p);
 		return;
 	}
@@ -202,7 +202,7 @@ static int ub_listen_bind(int family, u16 port)
 	if (!bind(fd, (struct sockaddr *)&ss, len) && !listen(fd, UB_BACKLOG))
 		return fd;
 	err = errno;
-	close(fd);
+	ub_fd_close(-1, fd);
 	errno = err;
 	return -1;
 }
@@ -253,7 +253,7 @@ static struct ub_listener *ub_listener_new(struct ub_context *ctx)
 	return l;
 
 err_close:
-	close(l->fd);
+	ub_fd_close(-1, l->fd);
 err_free:
 	free(l);
 	return NULL;
@@ -336,7 +336,7 @@ void ub_listen_close_all(struct ub_context *ctx)
 	while ((p = list_top(&ctx->pendings, struct ub_pending, node)))
 		ub_pending_free(ctx, p, true);
 	while ((l = list_pop(&ctx->listeners, struct ub_listener, node))) {
-		close(l->fd);
+		ub_fd_close(ctx->epfd, l->fd);
 		free(l);
 	}
 }

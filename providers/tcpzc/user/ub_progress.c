@@ -29,6 +29,18 @@ int ub_watch_fd(struct ub_context *ctx, int fd, struct ub_fd *ufd, u32 events)
 	return epoll_ctl(ctx->epfd, EPOLL_CTL_ADD, fd, &ev) ? errno : 0;
 }
 
+/*
+ * Closing alone does not end the watch while there is another copy of the
+ * descriptor, and a child has one between fork and exec: epoll would go on to
+ * report it with a pointer to what has been freed.
+ */
+void ub_fd_close(int epfd, int fd)
+{
+	if (epfd >= 0)
+		epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+}
+
 void ub_progress_wake(struct ub_context *ctx)
 {
 	u64 one = 1;
@@ -269,9 +281,9 @@ int ub_progress_start(struct ub_context *ctx)
 	return 0;
 
 err_wake:
-	close(ctx->wake_fd);
+	ub_fd_close(ctx->epfd, ctx->wake_fd);
 err_epfd:
-	close(ctx->epfd);
+	ub_fd_close(-1, ctx->epfd);
 err_say:
 	/* Descriptors run out, which callers see; sandboxes forbid, which nobody expects. */
 	if (err == EPERM || err == EACCES || err == ENOSYS)
@@ -288,6 +300,7 @@ void ub_progress_stop(struct ub_context *ctx)
 		pthread_join(ctx->thread, NULL);
 	}
 	ub_progress_bury(ctx);
-	close(ctx->wake_fd);
-	close(ctx->epfd);
+	ub_fd_close(-1, ctx->wake_fd);
+	ub_fd_close(-1, ctx->epfd);
+	ctx->epfd = -1;
 }
