@@ -146,6 +146,7 @@ static const char *tz_check_state(const struct tz_qp *qp)
 	TZ_HOLDS(qp->state != TZ_SQE || tz_qp_is_ud(qp));
 	TZ_HOLDS(qp->state != TZ_SQE || qp->req.next == qp->req.cons);
 	TZ_HOLDS(!qp->draining || (qp->state == TZ_ERR && qp->closing));
+	TZ_HOLDS(!qp->cut || (qp->draining && qp->conn == TZ_CONN_UP));
 	TZ_HOLDS(qp->state != TZ_ERR || qp->closing || tz_qp_is_ud(qp));
 	TZ_HOLDS(qp->state != TZ_ERR || qp->draining ||
 		 (idle && !qp->tx.queued && qp->rsp.resp_head == qp->rsp.resp_tail));

@@ -175,6 +175,11 @@ bool tz_rsp_resolve(struct tz_qp *qp, u64 *room);
  * completes before it is done: when the connection is over, or has had its time.
  */
 void tz_fail(struct tz_qp *qp, u8 status, bool say_why);
+/*
+ * The same, but the peer executes nothing more of this side, as it has said itself,
+ * or it is not to be trusted to: nothing is sent, and nothing is waited for.
+ */
+void tz_fail_peer(struct tz_qp *qp, u8 status);
 /* The application's index of posts made no sense. */
 void tz_fail_ring(struct tz_qp *qp);
 /* The peer broke the protocol. */

@@ -6,13 +6,13 @@
  */
 #include "tz_engine.h"
 
-void tz_fail(struct tz_qp *qp, u8 status, bool say_why)
+static void tz_fail_how(struct tz_qp *qp, u8 status, enum tz_unsettled how)
 {
 	if (qp->state == TZ_ERR || qp->state == TZ_RESET)
 		return;
 	qp->state = TZ_ERR;
 	qp->fail_status = status;
-	qp->unsettled = say_why ? TZ_FAILED_SAYS_WHY : TZ_FAILED;
+	qp->unsettled = how;
 	if (tz_qp_is_ud(qp))
 		return;
 	qp->closing = true;
@@ -20,6 +20,16 @@ void tz_fail(struct tz_qp *qp, u8 status, bool say_why)
 	qp->rx.state = TZ_RX_DEAD;
 	qp->draining = true;
 	qp->drain_until = 0;
+}
+
+void tz_fail(struct tz_qp *qp, u8 status, bool say_why)
+{
+	tz_fail_how(qp, status, say_why ? TZ_FAILED_SAYS_WHY : TZ_FAILED);
+}
+
+void tz_fail_peer(struct tz_qp *qp, u8 status)
+{
+	tz_fail_how(qp, status, TZ_FAILED_CUT);
 }
 
 void tz_fail_ring(struct tz_qp *qp)
@@ -31,7 +41,7 @@ void tz_fail_ring(struct tz_qp *qp)
 void tz_fail_protocol(struct tz_qp *qp)
 {
 	qp->stats.protocol_errors++;
-	tz_fail(qp, TCPZC_WC_FATAL_ERR, false);
+	tz_fail_peer(qp, TCPZC_WC_FATAL_ERR);
 	qp->ops->event(qp, TZ_EVENT_FATAL);
 }
 

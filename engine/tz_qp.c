@@ -16,6 +16,7 @@ static void tz_qp_reset(struct tz_qp *qp)
 	memset(&qp->shake, 0, sizeof(qp->shake));
 	qp->draining = false;
 	qp->drain_until = 0;
+	qp->cut = false;
 	qp->unsettled = TZ_SETTLED;
 	qp->sqd_notify = false;
 	qp->max_pdu = qp->init.max_pdu;
@@ -78,6 +79,17 @@ static void tz_qp_drained(struct tz_qp *qp)
 	tz_qp_flush_last(qp, qp->fail_status);
 }
 
+/* Send nothing more; what was sent is for the backend to take back. */
+static void tz_qp_cut(struct tz_qp *qp)
+{
+	if (!qp->draining)
+		return;		/* there is no connection */
+	qp->cut = true;
+	tz_rsp_drop_responses(qp);
+	qp->rsp.ack_due = 0;
+	tz_tx_reset(qp);
+}
+
 static void tz_qp_settle_failed(struct tz_qp *qp, bool say_why)
 {
 	if (tz_qp_is_ud(qp)) {
@@ -109,6 +121,10 @@ void tz_qp_settle(struct tz_qp *qp)
 		break;
 	case TZ_FAILED_SAYS_WHY:
 		tz_qp_settle_failed(qp, true);
+		break;
+	case TZ_FAILED_CUT:
+		tz_qp_settle_failed(qp, false);
+		tz_qp_cut(qp);
 		break;
 	case TZ_HANGS_UP:
 		qp->rsp.ack_due = 0;
@@ -207,6 +223,7 @@ static void tz_qp_await_peer(struct tz_qp *qp, u64 now)
 	tz_shake_wrong(qp, now);
 	qp->stranger = false;
 	qp->closing = false;
+	qp->cut = false;
 	qp->conn = TZ_CONN_NONE;
 	qp->max_pdu = qp->init.max_pdu;
 	tz_tx_reset(qp);
@@ -230,6 +247,7 @@ void tz_qp_disconnected(struct tz_qp *qp, u64 now)
 	qp->rsp.ack_due = 0;
 	tz_tx_reset(qp);
 	tz_sgl_reset(qp, &qp->rsp.dst);
+	qp->cut = false;
 	tz_qp_drained(qp);
 	qp->req.progress_ns = tz_qp_outstanding(qp) ? now : 0;
 	tz_qp_kick(qp, now);
@@ -289,7 +307,8 @@ static bool tz_qp_tx_alive(struct tz_qp *qp)
 	if (!tz_tx_dead(qp))
 		return true;
 	if (qp->draining) {
-		tz_qp_drained(qp);
+		/* What was sent before it may still be on its way. */
+		tz_qp_cut(qp);
 	} else if (qp->tx.pdu_op == TZ_PDU_READ_RESP) {
 		/* no fault of this side's own requests */
 		tz_qp_fail(qp, 0);
@@ -482,10 +501,13 @@ static void tz_qp_check_silence(struct tz_qp *qp, u64 now)
 	}
 	if (now < tz_qp_silent_at(qp, patience))
 		return;
-	if (tz_qp_is_uc(qp))
+	if (tz_qp_is_uc(qp)) {
 		tz_req_lose(qp);
-	else
-		tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR);
+		return;
+	}
+	/* The peer had its time: what it has not taken it shall never get. */
+	tz_qp_fail(qp, TCPZC_WC_RETRY_EXC_ERR);
+	tz_qp_cut(qp);
 }
 
 u64 tz_qp_deadline(const struct tz_qp *qp)
@@ -498,7 +520,7 @@ u64 tz_qp_deadline(const struct tz_qp *qp)
 		at = tz_sooner(at, qp->rsp.ack_due);
 	if (patience && tz_qp_waits_for_peer(qp))
 		at = tz_sooner(at, tz_qp_silence_deadline(qp, patience));
-	if (qp->draining)
+	if (qp->draining && !qp->cut)
 		at = tz_sooner(at, qp->drain_until ? qp->drain_until : 1);
 	return at;
 }
@@ -515,6 +537,19 @@ void tz_qp_timer(struct tz_qp *qp, u64 now)
 	tz_qp_check_silence(qp, now);
 	if (qp->draining && !qp->drain_until)
 		qp->drain_until = now + qp->init.min_retry_ns;
-	if (qp->draining && now >= qp->drain_until)
-		tz_qp_drained(qp);
+	if (qp->draining && !qp->cut && now >= qp->drain_until)
+		tz_qp_cut(qp);
+}
+
+bool tz_qp_must_reset(const struct tz_qp *qp)
+{
+	/* What UC has handed to the stream is complete, and may arrive. */
+	return qp->conn == TZ_CONN_UP && !tz_qp_is_uc(qp) &&
+	       (qp->cut || tz_qp_outstanding(qp));
+}
+
+bool tz_qp_must_cut(const struct tz_qp *qp)
+{
+	return qp->conn == TZ_CONN_UP &&
+	       (qp->cut || (qp->stranger && tz_qp_must_reset(qp)));
 }

@@ -342,6 +342,22 @@ static inline bool tz_qp_draining(const struct tz_qp *qp)
 	return qp->draining;
 }
 
+/*
+ * Would what the stream has queued or under way be taken for requests of this
+ * queue pair that have not completed? Then it may be closed by a reset only (or
+ * after the peer's end, which says that the peer has read everything): what has
+ * failed, or was flushed, must never be executed later. RESET and destruction ask
+ * as well.
+ */
+bool tz_qp_must_reset(const struct tz_qp *qp);
+
+/*
+ * The peer's time is over: the backend resets the stream at once, so that nothing
+ * that is queued in it can be sent any more, and calls tz_qp_disconnected()
+ * afterwards. Not before that are the failed requests completed.
+ */
+bool tz_qp_must_cut(const struct tz_qp *qp);
+
 /* Nothing more will be read from the connection. */
 static inline bool tz_qp_rx_over(const struct tz_qp *qp)
 {

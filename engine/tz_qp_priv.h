@@ -154,6 +154,7 @@ enum tz_unsettled {
 	TZ_SETTLED,
 	TZ_FAILED,		/* say nothing more but what was begun, and an ACK */
 	TZ_FAILED_SAYS_WHY,	/* all that is queued is still sent */
+	TZ_FAILED_CUT,		/* nor even that; the stream is reset */
 	TZ_HANGS_UP		/* on a stranger */
 };
 
@@ -177,6 +178,7 @@ struct tz_qp {
 	bool draining;		/* ERR, but the flush waits: see tz_qp_settle() */
 	u8 fail_status;		/* of the oldest send work request then */
 	u64 drain_until;
+	bool cut;		/* reset the stream first: see tz_qp_must_cut() */
 	bool acquainted;	/* the peer's numbers were right at least once */
 	bool stranger;		/* they were wrong: closing, then to wait again */
 	u32 max_pdu;		/* negotiated */

@@ -629,7 +629,7 @@ void tz_req_nak(struct tz_qp *qp, u32 msn, u32 code, u32 arg, u64 now)
 		return;
 	}
 	qp->stats.rx_naks++;
-	tz_fail(qp, statuses[code], false);
+	tz_fail_peer(qp, statuses[code]);
 }
 
 /* ---- answers ------------------------------------------------------------ */

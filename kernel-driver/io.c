@@ -469,7 +469,7 @@ static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 	struct tcpzc_conn *c = &qp->conn;
 
 	if (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) {
-		if (c->eof)
+		if (c->eof || tz_qp_must_cut(&qp->eng))
 			tcpzc_io_lost(qp, now);
 		else if (tz_qp_closing(&qp->eng) && !tz_qp_tx_pending(&qp->eng))
 			tcpzc_io_finish(qp, now);

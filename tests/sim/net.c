@@ -177,10 +177,10 @@ bool net_can_tx(const struct sim_qp *q)
 }
 
 /*
- * What the engine asks for when it has said all. While something in flight
- * refers to the application's memory only this half is closed: the peer closes
- * its own when it has come to the end. The engine does not wait for ever; then
- * what is in flight must be dropped, because it is the application's again.
+ * What the engine asks for when it has said all. While requests are in flight only
+ * this half is closed: the peer closes its own when it has come to the end. The
+ * engine does not wait for ever; then what is in flight must be dropped, because
+ * the requests are about to fail, and the memory is the application's again.
  */
 static void net_maybe_close(struct sim_qp *q)
 {
@@ -192,10 +192,14 @@ static void net_maybe_close(struct sim_qp *q)
 	BED_CHECK(qp->state == TZ_ERR || !q->peer || q->peer->loose,
 		  "%s: closes in state %u", q->name, qp->state);
 	q->may_lose = true;
+	if (tz_qp_must_cut(qp)) {
+		net_hang_up(q, true);
+		return;
+	}
 	if (tz_qp_tx_pending(qp))
 		return;
-	if (!qp->draining || !q->by_reference) {
-		net_hang_up(q, q->by_reference);
+	if (!tz_qp_must_reset(qp)) {
+		net_hang_up(q, false);
 	} else if (!q->said_all) {
 		TRACE(q, "closes its half of the connection");
 		q->said_all = true;
@@ -327,8 +331,6 @@ void net_rx(struct sim_qp *q)
 /* After a timer: the engine may have stopped waiting for the peer. */
 void net_timer(struct sim_qp *q)
 {
-	if (q->said_all && !q->b.qp.draining)
-		net_hang_up(q, true);
 	net_maybe_close(q);
 }
 
@@ -343,7 +345,7 @@ void net_hang_up(struct sim_qp *q, bool reset)
 		return;
 	TRACE(q, reset ? "resets the connection" : "closes the connection");
 	q->hung_up = true;
-	net_fin(s, net_out(q), reset || q->by_reference);
+	net_fin(s, net_out(q), reset || tz_qp_must_reset(&q->b.qp));
 	net_drop(net_in(q));
 	net_in(q)->deaf = true;
 	tz_qp_disconnected(&q->b.qp, s->now);

@@ -122,6 +122,8 @@ static void oracle_write(struct sim_qp *q, const struct bed_mr *mr, u32 at,
 	BED_CHECK(m && (m->opcode == TCPZC_WQE_RDMA_WRITE ||
 			m->opcode == TCPZC_WQE_RDMA_WRITE_WITH_IMM),
 		  "%s: %u bytes written at %u by nobody", q->name, len, at);
+	BED_CHECK(!m->over, "%s: wr %llu is written after it has completed",
+		  q->name, LL(m->wr_id));
 	BED_CHECK(m->fault == SIM_FAULT_NONE, "%s: wr %llu must be refused",
 		  q->name, LL(m->wr_id));
 	BED_CHECK(mr->id == m->rmr && (mr->mr.access & TZ_ACCESS_REMOTE_WRITE),
@@ -183,6 +185,8 @@ static void oracle_recv(struct sim_qp *q, const struct bed_mr *mr, u32 at,
 
 	BED_CHECK(m && oracle_is_send(m), "%s: %u bytes received at %u from nobody",
 		  q->name, len, at);
+	BED_CHECK(!m->over, "%s: wr %llu is received after it has completed",
+		  q->name, LL(m->wr_id));
 	BED_CHECK(r, "%s: wr %llu has no receive", q->name, LL(m->wr_id));
 	BED_CHECK(m->fault == SIM_FAULT_NONE && !r->fate && m->len <= r->cap,
 		  "%s: wr %llu must be refused", q->name, LL(m->wr_id));

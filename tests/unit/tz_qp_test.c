@@ -207,10 +207,39 @@ static void test_drain_timeout(void **state)
 	assert_true(at == u->now + 500 * MS);
 	unit_tick(u, 500 * MS - 1);
 	unit_no_cqe(u);
+	assert_false(tz_qp_must_cut(&u->q.qp));
 	unit_tick(u, 1);
-	unit_expect(u, false, 1, TCPZC_WC_WR_FLUSH_ERR);
+	/* What is in the socket goes before the application is told. */
+	assert_true(tz_qp_must_cut(&u->q.qp));
 	assert_false(tz_qp_tx_pending(&u->q.qp));
+	unit_no_cqe(u);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_expect(u, false, 1, TCPZC_WC_WR_FLUSH_ERR);
+	assert_false(tz_qp_must_cut(&u->q.qp));
 	assert_int_equal(tz_qp_deadline(&u->q.qp), 0);
+	unit_free(u);
+}
+
+/* A request that the peer did not answer in time fails when it cannot be late. */
+static void test_timeout_cuts(void **state)
+{
+	struct unit *u = unit_new();
+	static u8 out[20000];
+
+	u->link.timeout = 1;
+	u->link.retry_cnt = 0;
+	u->opts.min_retry_ns = 500 * MS;
+	unit_start(u);
+	unit_post(u, 1, TCPZC_WQE_RDMA_WRITE, 0, 10000);
+	assert_false(tz_qp_must_reset(&u->q.qp));
+	bed_tx(&u->q, out, sizeof(out), u->now);
+	assert_true(tz_qp_must_reset(&u->q.qp));
+	unit_tick(u, 500 * MS);
+	assert_int_equal(u->q.qp.state, TZ_ERR);
+	assert_true(tz_qp_must_cut(&u->q.qp));
+	unit_no_cqe(u);
+	tz_qp_disconnected(&u->q.qp, u->now);
+	unit_expect(u, false, 1, TCPZC_WC_RETRY_EXC_ERR);
 	unit_free(u);
 }
 
@@ -782,6 +811,7 @@ int main(void)
 		cmocka_unit_test(test_flush_is_bounded),
 		cmocka_unit_test(test_drain_timeout),
 		cmocka_unit_test(test_drain_timeout_with_ack),
+		cmocka_unit_test(test_timeout_cuts),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_host_silent),
 		cmocka_unit_test(test_host_answers),

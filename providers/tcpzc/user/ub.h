@@ -202,7 +202,6 @@ struct ub_conn {
 	u32 pipe_bytes;			/* in it, before anything else */
 	u8 *hdrs;			/* pages for headers, given away when full */
 	u32 hdrs_used;
-	bool by_reference;		/* packets may refer to regions' pages */
 	bool no_pipe;			/* could not be had */
 	bool said_all;			/* shut down, waiting for the peer's end */
 	bool asking;			/* TCP asks the peer's host whether it lives */

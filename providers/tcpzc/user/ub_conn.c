@@ -48,14 +48,26 @@ static void ub_conn_drain(int fd)
 }
 
 /*
- * Packets that wait in the socket may refer to the application's memory, which
- * is about to be its own again: they must not leave any more.
+ * Requests whose end is reported now, or was not waited for, must not be executed
+ * later: TCP resets the connection and drops what it has queued. Unlike a close
+ * with SO_LINGER this works while a child has a copy of the descriptor.
  */
-static void ub_conn_reset(int fd)
+static void ub_conn_cut(int fd)
 {
-	struct linger none = { .l_onoff = 1 };
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	connect(fd, &none, sizeof(none));
+}
+
+/*
+ * The same for a process that is killed or exits: what it had not delivered dies
+ * with it. What UC has handed over is complete, and may arrive.
+ */
+static void ub_conn_dies_with_process(int fd, bool dies)
+{
+	struct linger linger = { .l_onoff = dies };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 static void ub_conn_hang_up(struct ub_qp *qp)
@@ -74,9 +86,10 @@ static void ub_conn_hang_up(struct ub_qp *qp)
 	c->wfd = -1;
 	c->watch_epfd = -1;
 	c->watch_events = 0;
-	if (c->by_reference) {
-		ub_conn_reset(rfd);
+	if (tz_qp_must_reset(&qp->eng)) {
+		ub_conn_cut(rfd);
 	} else if (c->state == UB_CONN_UP && rfd == wfd) {
+		ub_conn_dies_with_process(rfd, false);
 		if (ub_farewell_start(qp->ctx, rfd, ub_now()))
 			return;
 		ub_conn_drain(rfd);
@@ -134,16 +147,15 @@ void ub_conn_lost(struct ub_qp *qp, u64 now)
 }
 
 /*
- * All is said. If packets on their way still refer to the application's memory
- * the QP's last completions must wait until they cannot be read any more: the
- * peer closes its end when it has come to ours, and the engine does not wait
- * for ever (tz_qp.drain_until).
+ * All is said. If requests are on their way their flush must wait until they
+ * cannot be executed any more: the peer closes its end when it has come to ours,
+ * and the engine does not wait for ever (tz_qp_must_cut()).
  */
 void ub_conn_finish(struct ub_qp *qp, u64 now)
 {
 	struct ub_conn *c = &qp->conn;
 
-	if (!qp->eng.draining || !c->by_reference) {
+	if (!tz_qp_must_reset(&qp->eng)) {
 		ub_conn_lost(qp, now);
 		return;
 	}
@@ -164,17 +176,17 @@ bool ub_conn_peer_done(struct ub_qp *qp)
 }
 
 /*
- * The QP goes to RESET or is destroyed with requests on their way by reference:
- * the application may use its memory as soon as this returns. Nearly always the
- * peer has read everything and closed its end within a moment.
+ * The QP goes to RESET or is destroyed with requests on their way: when this has
+ * returned none of them may be executed any more, and the application may use its
+ * memory. Nearly always the peer has read everything and closed its end within a
+ * moment; what it has not read then is cut off.
  */
 void ub_conn_part(struct ub_qp *qp)
 {
 	struct ub_conn *c = &qp->conn;
 	u64 now = ub_now(), until = now + UB_PART_NS;
 
-	if (c->state != UB_CONN_UP || !c->by_reference ||
-	    !tz_qp_outstanding(&qp->eng))
+	if (c->state != UB_CONN_UP || !tz_qp_must_reset(&qp->eng))
 		return;
 	shutdown(c->wfd, SHUT_WR);
 	while (now < until && !ub_conn_peer_done(qp)) {
@@ -196,6 +208,8 @@ static void ub_conn_up(struct ub_qp *qp, int rfd, int wfd, u32 max_pdu, u64 now)
 	c->state = UB_CONN_UP;
 	atomic_store(&c->hung_up, false);
 	c->retry_at = 0;
+	if (!tz_qp_is_uc(&qp->eng))
+		ub_conn_dies_with_process(rfd, true);
 	tz_qp_connected(&qp->eng, max_pdu, now);
 }
 

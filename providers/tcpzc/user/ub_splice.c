@@ -88,7 +88,6 @@ void ub_splice_close(struct ub_conn *c)
 	c->pipe_bytes = 0;
 	c->hdrs = NULL;
 	c->no_pipe = false;
-	c->by_reference = false;
 }
 
 /*
@@ -137,7 +136,6 @@ bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now)
 	if (took <= 0)
 		return false;	/* the copying way will see what is wrong */
 	c->pipe_bytes += took;
-	c->by_reference = true;
 	tz_qp_tx_done(&qp->eng, took, now);
 	return true;
 }

@@ -320,11 +320,11 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 {
 	u64 at;
 
-	if (!tz_qp_outstanding(&qp->eng))
-		qp->conn.by_reference = false;
 	if (tz_qp_closing(&qp->eng) && qp->conn.state != UB_CONN_DONE) {
 		if (qp->conn.state != UB_CONN_UP)
 			ub_conn_lost(qp, now);	/* not to be made any more */
+		else if (tz_qp_must_cut(&qp->eng))
+			ub_conn_lost(qp, now);	/* resets it first */
 		else if (!ub_tx_left(qp))
 			ub_conn_finish(qp, now);
 	}
