@@ -496,7 +496,39 @@ static void guessed_psn(void)
 }
 
 /*
- * The same from calls that were parked in INIT: at RTR all are refused in the same
+ * From another address than the peer's nothing is compared, so that only the
+ * peer's host can guess, or keep the peer waiting by wrong guesses.
+ */
+static void guessed_elsewhere(void)
+{
+	static const union ibv_gid low4 = {
+		.raw = { [10] = 0xff, [11] = 0xff, 127, 0, 0, 2 }
+	};
+	static const union ibv_gid low6 = { .raw = { [15] = 1 } };
+	struct tz_hello h, answer;
+	struct raw r;
+	int i;
+
+	raw_open(&r, &plain, false);
+	end_rtr(r.v, &r.peer);
+	h = raw_hello(&r);
+	for (i = 0; i < 100; i++) {
+		bool v4 = !memcmp(&r.v->gid, &low4, 12);
+		int fd = raw_dial_from(&r, v4 ? &low4 : &low6);
+
+		h.sq_psn = htole32(r.peer.psn + i);	/* the first one is right */
+		raw_send(fd, &h, sizeof(h));
+		check(raw_read(fd, &answer, sizeof(answer), 5000));
+		check_eq(le16toh(answer.status), TZ_HELLO_REFUSED);
+		check(raw_closed(fd, 5000));
+		close(fd);
+	}
+	raw_shake(&r);
+	raw_close(&r);
+}
+
+/*
+ * Calls that were parked in INIT, of which none knows a PSN: at RTR all are refused in the same
  * bytes, nothing is told, and what they send after their hello is not read.
  */
 static void parked_strangers(void)
@@ -769,6 +801,7 @@ static const struct test_case cases[] = {
 	CASE(stranger),
 	CASE(wrong_first_number),
 	CASE_LIMIT(guessed_psn, 60),
+	CASE(guessed_elsewhere),
 	CASE(parked_strangers),
 	CASE(stranger_and_request),
 	CASE_LIMIT(bad_answers, 60),

@@ -47,17 +47,22 @@ static uint16_t raw_port(const struct raw *r)
 	return port >= TZ_FIRST_USER_PORT ? port : TZ_WELL_KNOWN_PORT;
 }
 
-int raw_dial(const struct raw *r)
+int raw_dial_from(const struct raw *r, const union ibv_gid *gid)
 {
 	struct sockaddr_in6 from, to;
 	int fd = tcp_socket();
 
-	gid_addr(&r->v->gid, 0, &from);
+	gid_addr(gid, 0, &from);
 	gid_addr(&r->v->gid, raw_port(r), &to);
 	check_msg(!bind(fd, (struct sockaddr *)&from, sizeof(from)), "bind: %m");
 	check_msg(!connect(fd, (struct sockaddr *)&to, sizeof(to)),
 		  "connect: %m");
 	return fd;
+}
+
+int raw_dial(const struct raw *r)
+{
+	return raw_dial_from(r, &r->v->gid);
 }
 
 /* A port higher than the victim's. */

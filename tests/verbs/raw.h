@@ -36,6 +36,8 @@ void raw_close(struct raw *r);
 
 /* A TCP connection to where the victim listens. */
 int raw_dial(const struct raw *r);
+/* From another address of this host than the peer's. */
+int raw_dial_from(const struct raw *r, const union ibv_gid *gid);
 /* Wait for the victim's call. */
 int raw_accept(struct raw *r, unsigned int ms);
 /* Our hello as it should be. */
