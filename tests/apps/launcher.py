@@ -254,6 +254,34 @@ def in_places(launch, script):
         "RUN=" + os.path.realpath(launch.bed.run), "unshare", "-m", "sh", "-c", script), 20)
 
 
+SHELL_WALK = """
+cd /sys/class && cat inf*d/*/node_type && cd infiniband && ls ../net && ls -d ../infin*verbs
+cd / && find sys/class -maxdepth 1 -name infiniband -type d
+find /sys/class -maxdepth 2 -name tcpzc0; find -L /sys/class/infiniband -maxdepth 2 -name node_type
+ls /sys/class /dev | grep -x infiniband; cd /dev && ls -l infiniband/uverbs0 | cut -c1
+"""
+SHELL_SAW = """1: CA
+{}
+../infiniband_verbs
+sys/class/infiniband
+/sys/class/infiniband/tcpzc0
+/sys/class/infiniband/tcpzc0/node_type
+infiniband
+infiniband
+c
+"""
+
+
+def walks(launch):
+    """Relative paths, descriptors and listings of the directories above lead to the devices."""
+    process = launch.run("python3", os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                                 "walk.py"))
+    expect(process.status == 0 and "seen" in process.text(), "not seen", process)
+    process = launch.run("bash", "-c", SHELL_WALK)
+    netdevs = "\n".join(sorted(("lo", launch.path.netdev["server"])))
+    expect(process.text() == SHELL_SAW.format(netdevs), "bash, ls, find do not", process)
+
+
 def rebuilt_environment(launch):
     """What a program executes with an environment of its own making has no devices, and
     tcpzc-run gives it some."""
@@ -301,7 +329,7 @@ def hooks(launch):
 
 CASES = {f.__name__.replace("_", "-"): f for f in (
     options, statuses, signals, killed, impossible_programs, netdevs, drivers, nested,
-    keep, odd_prefix, hooks, inheritance, places, rebuilt_environment)}
+    keep, odd_prefix, hooks, inheritance, places, walks, rebuilt_environment)}
 
 
 def run(ctx, bed_class, case):

@@ -4,6 +4,16 @@
  *
  * Functions of libc call each other inside libc, not through these: each one a
  * program may use has to be listed.
+ *
+ *   open, openat, fopen (and their 64, _2)     lead to the tree, or a device
+ *   stat, lstat, fstat, fstatat, statx         say that a device is one
+ *   access, euidaccess, faccessat, [l]getxattr, [l]listxattr, readlink, readlinkat,
+ *   realpath, canonicalize_file_name, opendir, scandir, chdir, fchdir
+ *   readdir, glob, nftw, ftw                   preload-dir.c
+ *
+ * Paths may be absolute, or relative to the working directory or a descriptor
+ * (tz_redirect_at()). Not there: fts_open(), which walks inside libc, and scandir()
+ * of /sys/class and /dev themselves, which does not list what is ours.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -103,7 +113,7 @@ static mode_t open_mode(int flags, va_list ap)
 	TZ_EXPORT int name(int dirfd, const char *path, int flags, ...)        \
 	{                                                                      \
 		char buf[TZ_PATH_LEN];                                         \
-		const char *to = tz_redirect(path, buf);                       \
+		const char *to = tz_redirect_at(dirfd, path, buf);                       \
 		bool is_dev = to == buf && tz_is_dev(to);                      \
 		mode_t mode;                                                   \
 		va_list ap;                                                    \
@@ -137,7 +147,7 @@ static mode_t open_mode(int flags, va_list ap)
 	TZ_EXPORT int name(int dirfd, const char *path, int flags)             \
 	{                                                                      \
 		char buf[TZ_PATH_LEN];                                         \
-		const char *to = tz_redirect(path, buf);                       \
+		const char *to = tz_redirect_at(dirfd, path, buf);                       \
 		bool is_dev = to == buf && tz_is_dev(to);                      \
                                                                                \
 		if (is_dev)                                                    \
@@ -215,7 +225,7 @@ DEFINE_FOPEN(fopen64)
 	TZ_EXPORT int name(int dirfd, const char *path, type *st, int flags)   \
 	{                                                                      \
 		char buf[TZ_PATH_LEN];                                         \
-		int rc = tz_next_##name()(dirfd, tz_redirect(path, buf), st,   \
+		int rc = tz_next_##name()(dirfd, tz_redirect_at(dirfd, path, buf), st,   \
 					  flags);                              \
                                                                                \
 		if (!rc)                                                       \
@@ -264,7 +274,7 @@ DEFINE_FSTATAT(fstatat64, struct stat64)
 			   int flags)                                          \
 	{                                                                      \
 		char buf[TZ_PATH_LEN];                                         \
-		int rc = tz_next_##next()(dirfd, tz_redirect(path, buf), st,   \
+		int rc = tz_next_##next()(dirfd, tz_redirect_at(dirfd, path, buf), st,   \
 					  flags);                              \
                                                                                \
 		if (!rc)                                                       \
@@ -289,7 +299,7 @@ TZ_EXPORT int statx(int dirfd, const char *path, int flags, unsigned int mask,
 	const struct tz_served *s;
 	int rc;
 
-	rc = tz_next_statx()(dirfd, tz_redirect(path, buf), flags,
+	rc = tz_next_statx()(dirfd, tz_redirect_at(dirfd, path, buf), flags,
 			     mask | STATX_INO, stx);
 	if (rc)
 		return rc;
@@ -336,7 +346,7 @@ TZ_EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
 {
 	char buf[TZ_PATH_LEN];
 
-	return tz_next_faccessat()(dirfd, tz_redirect(path, buf), mode, flags);
+	return tz_next_faccessat()(dirfd, tz_redirect_at(dirfd, path, buf), mode, flags);
 }
 
 /* ls -l asks for attributes, and is annoyed if there is no such file. */
@@ -369,8 +379,21 @@ TZ_NEXT(chdir)
 TZ_EXPORT int chdir(const char *path)
 {
 	char buf[TZ_PATH_LEN];
+	int rc = tz_next_chdir()(tz_redirect(path, buf));
 
-	return tz_next_chdir()(tz_redirect(path, buf));
+	if (!rc)
+		tz_directory_changed();
+	return rc;
+}
+
+TZ_NEXT(fchdir)
+TZ_EXPORT int fchdir(int fd)
+{
+	int rc = tz_next_fchdir()(fd);
+
+	if (!rc)
+		tz_directory_changed();
+	return rc;
 }
 
 TZ_NEXT(opendir)
@@ -417,7 +440,7 @@ TZ_EXPORT ssize_t readlinkat(int dirfd, const char *path, char *out, size_t n)
 {
 	char buf[TZ_PATH_LEN];
 
-	return tz_next_readlinkat()(dirfd, tz_redirect(path, buf), out, n);
+	return tz_next_readlinkat()(dirfd, tz_redirect_at(dirfd, path, buf), out, n);
 }
 
 TZ_NEXT(__readlink_chk)
@@ -435,7 +458,7 @@ TZ_EXPORT ssize_t __readlinkat_chk(int dirfd, const char *path, char *out,
 {
 	char buf[TZ_PATH_LEN];
 
-	return tz_next___readlinkat_chk()(dirfd, tz_redirect(path, buf), out, n,
+	return tz_next___readlinkat_chk()(dirfd, tz_redirect_at(dirfd, path, buf), out, n,
 					  len);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -153,42 +154,198 @@ static const char *const redirected[] = {
 	"/dev/infiniband",
 };
 
-/**
- * tz_redirect - the path to use in place of @path
- * @path: what the program asks for; may be NULL
- * @buf: room for the answer
- *
- * Returns @path itself when it is none of ours, @buf otherwise.
- */
-const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN])
+/* The real path @path in the tree, or NULL if it has none there. */
+static const char *in_tree(const char *path, char buf[TZ_PATH_LEN])
 {
 	const char *from, *rest = NULL;
 	unsigned int i;
 	int n;
-
-	/* Nearly every path ends here. */
-	if (!path || path[0] != '/')
-		return path;
-	from = path + 1;
-	while (*from == '/')
-		from++;
-	if ((from[0] != 's' && from[0] != 'd') || !tz_have_tree())
-		return path;
 
 	for (i = 0; i < sizeof(redirected) / sizeof(redirected[0]); i++) {
 		rest = below(path, redirected[i]);
 		if (rest)
 			break;
 	}
-	if (!rest)
-		return path;
+	if (!rest || !strncmp(rest, "/..", 3))
+		return NULL;
 
 	/* The tree's layout: without /sys, but with /dev */
 	from = redirected[i];
 	if (from[1] == 's')
 		from += sizeof("/sys") - 1;
 	n = snprintf(buf, TZ_PATH_LEN, "%s%s%s", tree.path, from, rest);
-	return n < TZ_PATH_LEN ? buf : path;
+	return n < TZ_PATH_LEN ? buf : NULL;
+}
+
+/* Takes "." and ".." out of @path, which begins with a slash. */
+static void normalise(char *path)
+{
+	const char *from = path;
+	char *to = path;
+	size_t len;
+
+	while (*from) {
+		from += strspn(from, "/");
+		len = strcspn(from, "/");
+		if (len == 2 && !memcmp(from, "..", 2)) {
+			while (to > path && *--to != '/')
+				;
+		} else if (len && !(len == 1 && *from == '.')) {
+			*to++ = '/';
+			memmove(to, from, len);
+			to += len;
+		}
+		from += len;
+	}
+	if (to == path)
+		*to++ = '/';
+	*to = '\0';
+}
+
+/* Of the form /sys/class/infiniband/../net */
+static bool leaves_tree(const char *path)
+{
+	const char *rest;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(redirected) / sizeof(redirected[0]); i++) {
+		rest = below(path, redirected[i]);
+		if (rest && !strncmp(rest, "/..", 3))
+			return true;
+	}
+	return false;
+}
+
+static const char *redirect_absolute(const char *path, char buf[TZ_PATH_LEN])
+{
+	const char *to = in_tree(path, buf);
+	char real[TZ_PATH_LEN];
+
+	if (to || !strstr(path, "/.") || !strstr(path, "infiniband") ||
+	    strlen(path) >= sizeof(real))
+		return to ? to : path;
+	strcpy(real, path);
+	normalise(real);
+	to = in_tree(real, buf);
+	/* What leads out again, to where the kernel has no way. */
+	if (!to && leaves_tree(path))
+		to = strcpy(buf, real);
+	return to ? to : path;
+}
+
+TZ_NEXT(readlink)
+
+/* Where a relative path begins, as programs know the place. */
+static bool real_base(int dirfd, char base[TZ_PATH_LEN], bool *is_tree)
+{
+	char link[32];
+	ssize_t n;
+
+	if (dirfd == AT_FDCWD) {
+		n = syscall(SYS_getcwd, base, TZ_PATH_LEN) - 1;
+	} else {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", dirfd);
+		n = tz_next_readlink()(link, base, TZ_PATH_LEN - 1);
+	}
+	if (n <= 0 || base[0] != '/')
+		return false;
+	base[n] = '\0';
+	*is_tree = !strncmp(base, tree.path, tree.len) && base[tree.len] == '/';
+	if (!*is_tree)
+		return true;
+	n -= tree.len;
+	if (below(base + tree.len, "/class")) {
+		memmove(base + 4, base + tree.len, n + 1);
+		memcpy(base, "/sys", 4);
+		return true;
+	}
+	memmove(base, base + tree.len, n + 1);
+	return below(base, "/dev");
+}
+
+/*
+ * @path from a directory above the tree's, or from one of the tree's: what leads
+ * into the tree, what out of it, and devices.
+ */
+static __attribute__((noinline)) const char *
+redirect_relative(int dirfd, const char *path, char buf[TZ_PATH_LEN])
+{
+	int saved_errno = errno;
+	char real[2 * TZ_PATH_LEN];
+	const char *to = NULL;
+	bool is_tree;
+	size_t len;
+
+	if (real_base(dirfd, real, &is_tree) &&
+	    strlen(path) < TZ_PATH_LEN) {
+		len = strlen(real);
+		snprintf(real + len, sizeof(real) - len, "/%s", path);
+		normalise(real);
+		to = in_tree(real, buf);
+		if (!to && is_tree && strlen(real) < TZ_PATH_LEN)
+			to = strcpy(buf, real);
+	}
+	errno = saved_errno;
+	return to ? to : path;
+}
+
+/*
+ * Whether the working directory may be in the tree, so that ".." has to be looked
+ * at. Inherited from whoever executed us, or changed since.
+ */
+static atomic_bool may_be_inside = true;
+
+void tz_directory_changed(void)
+{
+	int saved_errno = errno;
+	char base[TZ_PATH_LEN];
+	bool is_tree = false;
+
+	if (!tz_have_tree())
+		return;
+	real_base(AT_FDCWD, base, &is_tree);
+	atomic_store(&may_be_inside, is_tree);
+	errno = saved_errno;
+}
+
+static bool names_ours(int dirfd, const char *path)
+{
+	if (path[0] == '.' && path[1] == '.' &&
+	    (dirfd != AT_FDCWD || atomic_load(&may_be_inside)))
+		return true;
+	return strstr(path, "infiniband") || strstr(path, "uverbs") ||
+	       strstr(path, "rdma_cm");
+}
+
+/**
+ * tz_redirect_at - the path to use in place of @path
+ * @dirfd: where it begins if it is relative
+ * @path: what the program asks for; may be NULL
+ * @buf: room for the answer
+ *
+ * Returns @path itself when it is none of ours, @buf otherwise.
+ */
+const char *tz_redirect_at(int dirfd, const char *path, char buf[TZ_PATH_LEN])
+{
+	const char *from;
+
+	/* Nearly every path ends here, or at names_ours(). */
+	if (!path || !*path)
+		return path;
+	if (path[0] != '/')
+		return tz_have_tree() && names_ours(dirfd, path) ?
+			       redirect_relative(dirfd, path, buf) : path;
+	from = path + 1;
+	while (*from == '/')
+		from++;
+	if ((from[0] != 's' && from[0] != 'd') || !tz_have_tree())
+		return path;
+	return redirect_absolute(path, buf);
+}
+
+const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN])
+{
+	return tz_redirect_at(AT_FDCWD, path, buf);
 }
 
 /* Whether @path, already redirected, lies below dev/infiniband. */

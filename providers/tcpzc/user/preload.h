@@ -57,6 +57,8 @@ struct tz_served {
 /* preload.c */
 bool tz_have_tree(void);
 const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN]);
+const char *tz_redirect_at(int dirfd, const char *path, char buf[TZ_PATH_LEN]);
+void tz_directory_changed(void);
 bool tz_is_dev(const char *path);
 bool tz_is_rdmacm(const char *path);
 bool tz_is_netdev_name(const char *path);
