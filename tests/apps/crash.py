@@ -132,7 +132,46 @@ def stopped(ctx, bed_class, client_bed_class=None):
     pair.finish()
 
 
-SILENCE = {"host-vanishes": host_vanishes, "stopped": stopped}
+def late(ctx, bed_class, killed):
+    """Link down, WRITEs fail or their process is killed, link up: nothing is placed."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    bed.prepare(path)
+    program = os.path.join(ctx.builds.directory(""), "tests", "verbs", "verbs_late")
+    shared = ctx.file("late")
+    os.mkdir(shared)
+
+    def there(name):
+        return os.path.exists(os.path.join(shared, name))
+
+    def tell(name):
+        with open(os.path.join(shared, "." + name), "w", encoding="ascii") as file:
+            file.write("x")
+        os.rename(os.path.join(shared, "." + name), os.path.join(shared, name))
+
+    target = ctx.start(bed.command(path, "server", program, ("target", shared, "tcpzc0")), 60)
+    requester = ctx.start(bed.command(path, "client", program, ("requester", shared, "tcpzc0")), 60)
+    both = (target, requester)
+    until(lambda: there("running"), "nothing is written", *both, alive=both)
+    path.unplug("client")
+    if killed:
+        # More than what is on its way is queued by then.
+        time.sleep(0.5)
+        os.kill(requester.find("verbs_late"), signal.SIGKILL)
+        requester.wait(5)
+        tell("failed")
+    until(lambda: there("cleared"), "no WRITE fails", *both, limit=HOST_PATIENCE)
+    path.spaces["client"].call("ip", "link", "set", path.netdev["client"], "up")
+    tell("restored")
+    expect(target.wait(30), "the target does not end", *both)
+    expect(target.status == 0, "something was late", *both)
+    requester.signal_group(signal.SIGTERM)
+    requester.wait(5)
+
+
+SILENCE = {"host-vanishes": host_vanishes, "stopped": stopped,
+           "late-failed": lambda ctx, bed: late(ctx, bed, False),
+           "late-killed": lambda ctx, bed: late(ctx, bed, True)}
 
 
 def sweep(ctx, bed, path):

@@ -9,9 +9,11 @@
 #include <rdma/ib_user_verbs.h>
 
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const struct opts plain = { .min_retry_ms = 3000 };
@@ -67,6 +69,68 @@ static void garbage(void)
 	bystander_check(&b);
 	check_alive(&r);
 	bystander_stop(&b);
+	raw_close(&r);
+}
+
+/* What a stranger does while a child that has not called exec() yet holds copies. */
+struct visit {
+	struct raw *r;
+	int fd;
+	int release;		/* the child may go when this is closed */
+	_Atomic bool child;	/* it is there; memory is shared until it ends */
+};
+
+static void *visit_main(void *arg)
+{
+	struct visit *v = arg;
+
+	while (!v->child)
+		sleep_ms(1);
+	raw_send(v->fd, "GET ", 4);
+	/* It was hung up on, but for the child the connection is there. */
+	check_msg(!raw_closed(v->fd, 50), "test: the child holds no copy");
+	raw_send(v->fd, "/ HTTP/1.0\r\n", 12);
+	check_alive(v->r);
+	close(v->release);
+	return NULL;
+}
+
+/* epoll says nothing of a connection that is closed here, whoever has a copy. */
+static void copies_in_child(void)
+{
+	pthread_t thread;
+	struct visit v;
+	struct raw r;
+	unsigned int fds;
+	int i, p[2];
+
+	if (test_is_tsan())
+		test_skip("ThreadSanitizer makes a fork() of vfork()");
+	raw_open(&r, &plain, false);
+	v.r = &r;
+	for (i = 0; i < 10; i++) {
+		pid_t pid;
+		char x;
+
+		check(!pipe(p));
+		v.release = p[1];
+		v.child = false;
+		fds = count_fds();
+		v.fd = raw_dial(&r);
+		while (count_fds() < fds + 2)
+			sleep_ms(1);	/* until it has been accepted */
+		check(!pthread_create(&thread, NULL, visit_main, &v));
+		pid = vfork();
+		if (!pid) {
+			close(p[1]);
+			v.child = true;
+			_exit(read(p[0], &x, 1) != 0);
+		}
+		check(!pthread_join(thread, NULL));
+		check(waitpid(pid, NULL, 0) == pid);
+		close(p[0]);
+		close(v.fd);
+	}
 	raw_close(&r);
 }
 
@@ -791,6 +855,7 @@ static void reset_beside_doorbells(void)
 
 static const struct test_case cases[] = {
 	CASE(garbage),
+	CASE(copies_in_child),
 	CASE(port_scan),
 	CASE_LIMIT(half_open, 60),
 	CASE(malformed),
