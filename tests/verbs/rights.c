@@ -36,6 +36,8 @@ static void leave_root(void)
 
 	if (geteuid())
 		test_skip("needs root to go to another root");
+	if (test_is_sanitized())
+		test_skip("sanitizers need /proc");
 	check(mkdtemp(dir));
 	check(!chdir(dir) && !rmdir(dir));
 	check_msg(!chroot("."), "chroot: %m");
