@@ -40,18 +40,34 @@ int tcpzc_gid_to_addr(const struct tcpzc_dev *dev, const u8 gid[16], u16 port,
 	return sizeof(*in6);
 }
 
+static void tcpzc_addr_to_gid(const struct sockaddr_storage *ss, u8 gid[16])
+{
+	struct in6_addr *addr = (struct in6_addr *)gid;
+
+	if (ss->ss_family == AF_INET6)
+		*addr = ((struct sockaddr_in6 *)ss)->sin6_addr;
+	else
+		ipv6_addr_set_v4mapped(((struct sockaddr_in *)ss)->sin_addr.s_addr,
+				       addr);
+}
+
 bool tcpzc_peer_gid(struct socket *sock, u8 gid[16])
 {
 	struct sockaddr_storage ss;
-	struct in6_addr *addr = (struct in6_addr *)gid;
 
 	if (kernel_getpeername(sock, (struct sockaddr *)&ss) < 0)
 		return false;
-	if (ss.ss_family == AF_INET6)
-		*addr = ((struct sockaddr_in6 *)&ss)->sin6_addr;
-	else
-		ipv6_addr_set_v4mapped(((struct sockaddr_in *)&ss)->sin_addr.s_addr,
-				       addr);
+	tcpzc_addr_to_gid(&ss, gid);
+	return true;
+}
+
+bool tcpzc_own_gid(struct socket *sock, u8 gid[16])
+{
+	struct sockaddr_storage ss;
+
+	if (kernel_getsockname(sock, (struct sockaddr *)&ss) < 0)
+		return false;
+	tcpzc_addr_to_gid(&ss, gid);
 	return true;
 }
 
@@ -130,7 +146,7 @@ static void tcpzc_refuse(struct tcpzc_dev *dev, struct socket *sock,
 	tcpzc_count(dev, TCPZC_CNT_HELLOS_REFUSED, 1);
 	tz_shake_refuse(in, TZ_HELLO_REFUSED, &hello);
 	tcpzc_send_hello(sock, &hello);
-	tcpzc_linger(dev->tnet, sock);
+	tcpzc_linger_refused(dev->tnet, sock);
 }
 
 /* ---- the end ------------------------------------------------------------ */

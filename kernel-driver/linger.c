@@ -16,17 +16,21 @@
 /* The peer may keep its side open so long; or take so long to read. */
 #define TCPZC_LINGER_MS		2000
 #define TCPZC_DELIVER_MS	60000
+/* Strangers cost so many sockets for so long; then the oldest is reset. */
+#define TCPZC_REFUSED_MS	1000
+#define TCPZC_MAX_REFUSED	64
 /* Who sends more than can have been on its way is not listened to any more. */
 #define TCPZC_LINGER_BYTES	(64u << 20)
 
 struct tcpzc_lingering {
-	struct list_head node;		/* tcpzc_net.lingering */
+	struct list_head node;		/* tcpzc_net.lingering, .refused */
 	struct tcpzc_net *tnet;
 	struct socket *sock;
 	struct delayed_work work;
 	unsigned long patience;		/* jiffies; then an open peer is left */
 	unsigned long deadline;		/* jiffies; then it is reset */
 	u32 bytes;			/* discarded; under the socket's lock */
+	bool refused;
 };
 
 void tcpzc_sock_reset(struct socket *sock)
@@ -81,11 +85,19 @@ static void tcpzc_linger_ignore(struct sock *sk)
 /* Nobody else knows @l any more. */
 static void tcpzc_linger_free(struct tcpzc_lingering *l)
 {
-	if (tcpzc_linger_delivered(l->sock->sk))
+	/* Of one who was refused nothing stays, not even a FIN_WAIT_2. */
+	if (!l->refused && tcpzc_linger_delivered(l->sock->sk))
 		sock_release(l->sock);
 	else
 		tcpzc_sock_reset(l->sock);
 	kfree(l);
+}
+
+static void tcpzc_linger_unlist(struct tcpzc_lingering *l)
+{
+	lockdep_assert_held(&l->tnet->linger_lock);
+	list_del_init(&l->node);
+	l->tnet->num_refused -= l->refused;
 }
 
 /* True for the one who takes it off the list. */
@@ -95,7 +107,8 @@ static bool tcpzc_linger_take(struct tcpzc_lingering *l)
 
 	spin_lock_bh(&l->tnet->linger_lock);
 	mine = !list_empty(&l->node);
-	list_del_init(&l->node);
+	if (mine)
+		tcpzc_linger_unlist(l);
 	spin_unlock_bh(&l->tnet->linger_lock);
 	return mine;
 }
@@ -127,7 +140,17 @@ static void tcpzc_linger_work(struct work_struct *work)
 	tcpzc_linger_free(l);
 }
 
-/* The work cannot end @l before the socket's lock is released. */
+static void tcpzc_linger_list(struct tcpzc_lingering *l)
+{
+	struct tcpzc_net *tnet = l->tnet;
+
+	spin_lock_bh(&tnet->linger_lock);
+	list_add_tail(&l->node, l->refused ? &tnet->refused : &tnet->lingering);
+	tnet->num_refused += l->refused;
+	spin_unlock_bh(&tnet->linger_lock);
+}
+
+/* The work, or another caller, cannot end @l before the socket's lock is released. */
 static void tcpzc_linger_start(struct tcpzc_lingering *l)
 {
 	struct sock *sk = l->sock->sk;
@@ -140,13 +163,15 @@ static void tcpzc_linger_start(struct tcpzc_lingering *l)
 	sk->sk_error_report = tcpzc_linger_ready;
 	sk->sk_write_space = tcpzc_linger_ignore;
 	write_unlock_bh(&sk->sk_callback_lock);
-	queue_delayed_work(tcpzc_wq, &l->work, msecs_to_jiffies(TCPZC_LINGER_MS));
+	tcpzc_linger_list(l);
+	queue_delayed_work(tcpzc_wq, &l->work, l->patience - jiffies);
 	/* The end may have come before this. */
 	tcpzc_linger_ready(sk);
 	release_sock(sk);
 }
 
-void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock)
+static void tcpzc_linger_add(struct tcpzc_net *tnet, struct socket *sock,
+			     bool refused, u32 patience_ms, u32 deliver_ms)
 {
 	struct tcpzc_lingering *l = kzalloc(sizeof(*l), GFP_KERNEL);
 
@@ -156,38 +181,58 @@ void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock)
 	}
 	l->tnet = tnet;
 	l->sock = sock;
-	l->patience = jiffies + msecs_to_jiffies(TCPZC_LINGER_MS);
-	l->deadline = jiffies + msecs_to_jiffies(TCPZC_DELIVER_MS);
+	l->refused = refused;
+	l->patience = jiffies + msecs_to_jiffies(patience_ms);
+	l->deadline = jiffies + msecs_to_jiffies(deliver_ms);
 	INIT_DELAYED_WORK(&l->work, tcpzc_linger_work);
 	kernel_sock_shutdown(sock, SHUT_WR);
-	spin_lock_bh(&tnet->linger_lock);
-	list_add_tail(&l->node, &tnet->lingering);
-	spin_unlock_bh(&tnet->linger_lock);
 	tcpzc_linger_start(l);
 }
 
-static struct tcpzc_lingering *tcpzc_linger_first(struct tcpzc_net *tnet)
+/* The oldest of @list, if there are more than @max of those who were refused. */
+static struct tcpzc_lingering *tcpzc_linger_first(struct tcpzc_net *tnet,
+						  struct list_head *list, u32 max)
+{
+	struct tcpzc_lingering *l = NULL;
+
+	spin_lock_bh(&tnet->linger_lock);
+	if (list != &tnet->refused || tnet->num_refused > max)
+		l = list_first_entry_or_null(list, struct tcpzc_lingering, node);
+	if (l)
+		tcpzc_linger_unlist(l);
+	spin_unlock_bh(&tnet->linger_lock);
+	return l;
+}
+
+/* Only who has taken @l off its list may do this. */
+static void tcpzc_linger_end(struct tcpzc_lingering *l)
+{
+	tcpzc_sk_abandon(l->sock->sk);
+	cancel_delayed_work_sync(&l->work);
+	tcpzc_linger_free(l);
+}
+
+void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock)
+{
+	tcpzc_linger_add(tnet, sock, false, TCPZC_LINGER_MS, TCPZC_DELIVER_MS);
+}
+
+void tcpzc_linger_refused(struct tcpzc_net *tnet, struct socket *sock)
 {
 	struct tcpzc_lingering *l;
 
-	spin_lock_bh(&tnet->linger_lock);
-	l = list_first_entry_or_null(&tnet->lingering, struct tcpzc_lingering,
-				     node);
-	if (l)
-		list_del_init(&l->node);
-	spin_unlock_bh(&tnet->linger_lock);
-	return l;
+	tcpzc_linger_add(tnet, sock, true, TCPZC_REFUSED_MS, TCPZC_REFUSED_MS);
+	while ((l = tcpzc_linger_first(tnet, &tnet->refused, TCPZC_MAX_REFUSED)))
+		tcpzc_linger_end(l);
 }
 
 void tcpzc_linger_flush(struct tcpzc_net *tnet)
 {
 	struct tcpzc_lingering *l;
 
-	while ((l = tcpzc_linger_first(tnet))) {
-		tcpzc_sk_abandon(l->sock->sk);
-		cancel_delayed_work_sync(&l->work);
-		tcpzc_linger_free(l);
-	}
+	while ((l = tcpzc_linger_first(tnet, &tnet->lingering, 0)) ||
+	       (l = tcpzc_linger_first(tnet, &tnet->refused, 0)))
+		tcpzc_linger_end(l);
 	/* Those that their own work was faster to take. */
 	flush_workqueue(tcpzc_wq);
 }

@@ -79,6 +79,20 @@ static struct tcpzc_pending *tcpzc_pending_late(struct tcpzc_net *tnet, u32 max)
 	return p;
 }
 
+/* At the device that was called. */
+static void tcpzc_pending_count(struct tcpzc_pending *p, enum tcpzc_counter what)
+{
+	struct tcpzc_dev *dev = NULL;
+	u8 gid[16];
+
+	if (tcpzc_own_gid(p->sock, gid))
+		dev = tcpzc_dev_of_gid(p->tnet, gid, 0);
+	if (!dev)
+		return;
+	tcpzc_count(dev, what, 1);
+	ib_device_put(&dev->ib);
+}
+
 static void tcpzc_pending_expire(struct tcpzc_net *tnet, u32 max)
 {
 	struct tcpzc_pending *p;
@@ -87,6 +101,7 @@ static void tcpzc_pending_expire(struct tcpzc_net *tnet, u32 max)
 		tcpzc_sk_abandon(p->sock->sk);
 		/* If it runs it finds that it came too late. */
 		cancel_work_sync(&p->work);
+		tcpzc_pending_count(p, TCPZC_CNT_HELLOS_EXPIRED);
 		tcpzc_pending_free(p);
 	}
 }
@@ -152,8 +167,10 @@ static void tcpzc_pending_done(struct tcpzc_pending *p)
 
 	if (why == TZ_HELLO_OK && p->hello.status)
 		why = TZ_HELLO_MALFORMED;
-	if (why == TZ_HELLO_MALFORMED)
+	if (why == TZ_HELLO_MALFORMED) {
+		tcpzc_pending_count(p, TCPZC_CNT_HELLOS_GARBAGE);
 		return;
+	}
 	if (why == TZ_HELLO_OK) {
 		qp = tcpzc_pending_qp(p->tnet, &p->hello);
 		if (qp) {
@@ -164,9 +181,10 @@ static void tcpzc_pending_done(struct tcpzc_pending *p)
 		}
 		why = TZ_HELLO_REFUSED;
 	}
+	tcpzc_pending_count(p, TCPZC_CNT_HELLOS_REFUSED);
 	tz_shake_refuse(&p->hello, why, &refusal);
 	tcpzc_send_hello(p->sock, &refusal);
-	tcpzc_linger(p->tnet, p->sock);
+	tcpzc_linger_refused(p->tnet, p->sock);
 	p->sock = NULL;
 }
 
@@ -182,6 +200,8 @@ static void tcpzc_pending_work(struct work_struct *work)
 	cancel_work(&p->work);
 	if (!rc)
 		tcpzc_pending_done(p);
+	else if (rc == -EPROTO)
+		tcpzc_pending_count(p, TCPZC_CNT_HELLOS_GARBAGE);
 	tcpzc_pending_free(p);
 }
 
@@ -465,6 +485,7 @@ static int __net_init tcpzc_net_init(struct net *net)
 	INIT_LIST_HEAD(&tnet->pending);
 	spin_lock_init(&tnet->linger_lock);
 	INIT_LIST_HEAD(&tnet->lingering);
+	INIT_LIST_HEAD(&tnet->refused);
 	return 0;
 }
 

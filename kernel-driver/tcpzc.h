@@ -590,6 +590,8 @@ int tcpzc_gid_to_addr(const struct tcpzc_dev *dev, const u8 gid[16], u16 port,
 u16 tcpzc_qpn_port(u32 qpn);
 /* The GID of @sk's peer; false if it has none. */
 bool tcpzc_peer_gid(struct socket *sock, u8 gid[16]);
+/* That of its own end. */
+bool tcpzc_own_gid(struct socket *sock, u8 gid[16]);
 /* All of a hello, or nothing: 0 or -errno. */
 int tcpzc_send_hello(struct socket *sock, const struct tz_hello *hello);
 /*
@@ -624,6 +626,8 @@ void tcpzc_sock_reset(struct socket *sock);
  * close into a reset, which may overtake what was sent last.
  */
 void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock);
+/* The same for a caller who was refused; few wait, and not for long. May sleep. */
+void tcpzc_linger_refused(struct tcpzc_net *tnet, struct socket *sock);
 /* Release all of @tnet now. May sleep. */
 void tcpzc_linger_flush(struct tcpzc_net *tnet);
 
@@ -649,6 +653,8 @@ struct tcpzc_net {
 	u32 num_pending;
 	spinlock_t linger_lock;
 	struct list_head lingering;
+	struct list_head refused;	/* lingering, too, but strangers */
+	u32 num_refused;
 };
 
 

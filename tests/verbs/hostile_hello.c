@@ -8,8 +8,11 @@
 
 #include <rdma/ib_user_verbs.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -840,7 +843,7 @@ static void reset_beside_doorbells(void)
 	check_eq(pthread_create(&thread, NULL, ring_bells, &b), 0);
 	for (i = 0; i < 100; i++) {
 		end_rtr(r.v, &r.peer);
-		hang_up_calls(&r, 1000);
+		check_msg(hang_up_calls(&r, 5000), "round %d: no call in RTR", i);
 		end_state(r.v, IBV_QPS_ERR);
 		hang_up_calls(&r, 1);
 		end_state(r.v, IBV_QPS_RESET);
@@ -850,6 +853,58 @@ static void reset_beside_doorbells(void)
 	__atomic_store_n(&b.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, &failed);
 	check_msg(!failed, "no doorbell");
+	raw_close(&r);
+}
+
+/* Connections at @port that this side has not done with; TIME_WAIT costs no socket. */
+static unsigned int count_sockets(unsigned int port)
+{
+	unsigned int n = 0, local, state;
+	FILE *f = fopen("/proc/net/tcp", "r");
+	char line[256];
+
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		n += sscanf(line, " %*u: %*x:%x %*x:%*x %x", &local, &state) == 2 &&
+		     local == port && state != TCP_TIME_WAIT && state != TCP_LISTEN;
+	fclose(f);
+	return n;
+}
+
+/* Callers who are refused and stay cost few sockets, and for a moment. */
+static void refused_flood(void)
+{
+	enum { N = 1000, MOST = 64 + 256 + 64 };
+	struct rlimit lim = { 4096, 4096 };
+	struct sockaddr_in to = {};
+	socklen_t len = sizeof(to);
+	struct tz_hello h;
+	static int fd[N];
+	struct raw r;
+	unsigned int port, n;
+	uint64_t until;
+	int i;
+
+	check(!setrlimit(RLIMIT_NOFILE, &lim));
+	raw_open(&r, &plain, false);
+	h = raw_hello(&r);
+	h.dst_qpn ^= htole32(0x80);
+	for (i = 0; i < N; i++) {
+		fd[i] = raw_dial(&r);
+		if (!i)
+			check(!getpeername(fd[i], (struct sockaddr *)&to, &len));
+		raw_send(fd[i], &h, sizeof(h));
+	}
+	port = ntohs(to.sin_port);
+	n = count_sockets(port);
+	check_msg(n <= MOST, "%u sockets of %d callers who were refused", n, N);
+	until = now_ns() + 2000000000ull * test_slow();
+	while (count_sockets(port) && now_ns() < until)
+		sched_yield();
+	check_eq(count_sockets(port), 0);
+	for (i = 0; i < N; i++)
+		close(fd[i]);
+	check_alive(&r);
 	raw_close(&r);
 }
 
@@ -872,6 +927,7 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(bad_answers, 60),
 	CASE(mute_answer),
 	CASE(reset_beside_doorbells),
+	CASE(refused_flood),
 	CASES_END
 };
 
