@@ -173,7 +173,7 @@ static void tcpzc_hang_up(struct tcpzc_qp *qp, struct socket *sock,
 {
 	tcpzc_sk_abandon(sock->sk);
 	if (established && !qp->conn.abort)
-		tcpzc_linger(qp->dev->tnet, sock);
+		tcpzc_linger(qp->dev->tnet, sock, tz_qp_is_uc(&qp->eng));
 	else
 		tcpzc_sock_reset(sock);
 }
@@ -199,9 +199,9 @@ static void tcpzc_conn_drop_parked(struct tcpzc_conn *c)
 }
 
 /*
- * The application may use its memory as soon as this returns, and packets may
- * still refer to it. Nearly always the peer has read everything and closes its
- * end within a moment; otherwise what it has not read is cut off.
+ * The application may use its memory as soon as this returns, and what is on its
+ * way must not be executed later. Nearly always the peer has read everything and
+ * closes its end within a moment; otherwise what it has not read is cut off.
  */
 static void tcpzc_conn_part(struct tcpzc_qp *qp)
 {
@@ -210,7 +210,7 @@ static void tcpzc_conn_part(struct tcpzc_qp *qp)
 
 	spin_lock_bh(&qp->lock);
 	part = (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) &&
-	       c->by_reference && tz_qp_outstanding(&qp->eng);
+	       tz_qp_must_reset(&qp->eng);
 	if (part)
 		tcpzc_conn_move(qp, TCPZC_CONN_PARTING);
 	spin_unlock_bh(&qp->lock);
@@ -219,7 +219,6 @@ static void tcpzc_conn_part(struct tcpzc_qp *qp)
 	kernel_sock_shutdown(c->sock, SHUT_WR);
 	wait_event_timeout(c->wait, READ_ONCE(c->eof),
 			   msecs_to_jiffies(TCPZC_PART_MS));
-	c->abort = !READ_ONCE(c->eof);
 }
 
 void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp))
@@ -230,6 +229,8 @@ void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp))
 	lockdep_assert_held(&qp->mutex);
 	tcpzc_conn_part(qp);
 	spin_lock_bh(&qp->lock);
+	/* Also for what was posted since then. */
+	c->abort |= !c->eof && tz_qp_must_reset(&qp->eng);
 	was = tcpzc_io_detach(qp);
 	end(qp);
 	spin_unlock_bh(&qp->lock);
@@ -239,7 +240,6 @@ void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp))
 	tcpzc_conn_drop_parked(c);
 	c->backoff_ms = 0;
 	c->abort = false;
-	c->by_reference = false;
 	c->eof = false;
 }
 
@@ -516,6 +516,16 @@ static void tcpzc_conn_done(struct tcpzc_qp *qp)
 		tcpzc_conn_back_off(qp);
 }
 
+/* The engine has given up: first nothing can arrive any more, then it hears of it. */
+static void tcpzc_conn_cut(struct tcpzc_qp *qp)
+{
+	tcpzc_conn_release(qp, false);
+	tcpzc_io_was_cut(qp);
+	tcpzc_conn_done(qp);
+	/* Its completions may have others follow. */
+	tcpzc_io_run(qp);
+}
+
 /* ---- a connection with its hello ----------------------------------------- */
 
 void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
@@ -523,7 +533,9 @@ void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
 {
 	mutex_lock(&qp->mutex);
 	/* A stranger's connection may be over, and not yet put away. */
-	if (READ_ONCE(qp->conn.state) == TCPZC_CONN_DONE)
+	if (READ_ONCE(qp->conn.state) == TCPZC_CONN_CUT)
+		tcpzc_conn_cut(qp);
+	else if (READ_ONCE(qp->conn.state) == TCPZC_CONN_DONE)
 		tcpzc_conn_done(qp);
 	switch (READ_ONCE(qp->eng.state)) {
 	case TZ_RESET:
@@ -571,6 +583,9 @@ static void tcpzc_conn_work(struct work_struct *work)
 		break;
 	case TCPZC_CONN_PARTING:
 		tcpzc_conn_parting(qp);
+		break;
+	case TCPZC_CONN_CUT:
+		tcpzc_conn_cut(qp);
 		break;
 	case TCPZC_CONN_DONE:
 		tcpzc_conn_done(qp);

@@ -288,12 +288,8 @@ static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct tz_vec *vec,
 	trace_tcpzc_send(qp, tz_qp_next_msn(&qp->eng), bytes, ref);
 	if (!vec->mr)
 		return;
-	if (ref) {
-		qp->conn.by_reference = true;
-		tcpzc_count(qp->dev, TCPZC_CNT_TX_ZCOPY_BYTES, bytes);
-	} else {
-		tcpzc_count(qp->dev, TCPZC_CNT_TX_COPY_BYTES, bytes);
-	}
+	tcpzc_count(qp->dev, ref ? TCPZC_CNT_TX_ZCOPY_BYTES :
+				   TCPZC_CNT_TX_COPY_BYTES, bytes);
 }
 
 enum tcpzc_tx {
@@ -425,7 +421,7 @@ bool tcpzc_engine_connects(const struct tcpzc_qp *qp)
 bool tcpzc_conn_wanted(const struct tcpzc_qp *qp)
 {
 	return tcpzc_engine_connects(qp) && !tz_qp_closing(&qp->eng) &&
-	       qp->conn.state != TCPZC_CONN_DONE;
+	       qp->conn.state < TCPZC_CONN_CUT;
 }
 
 /* qp->lock is held. The stream is over; processes clean up. */
@@ -433,10 +429,7 @@ static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
-	/* Packets on their way may still refer to memory that is given back. */
-	c->abort = !c->eof &&
-		   (c->state == TCPZC_CONN_PARTING ||
-		    (c->by_reference && tz_qp_outstanding(&qp->eng)));
+	c->abort = !c->eof && tz_qp_must_reset(&qp->eng);
 	c->wsk = NULL;
 	c->rsk = NULL;
 	tcpzc_conn_move(qp, TCPZC_CONN_DONE);
@@ -447,16 +440,40 @@ static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 }
 
 /*
- * The engine wants the stream closed and has nothing more to say. If packets
- * on their way still refer to the application's memory, its last completions
- * wait for the peer's end, or until the engine has waited long enough.
+ * qp->lock is held. What is queued in the socket must not arrive after the failure
+ * was reported: a process resets it before (tcpzc_conn_cut()).
+ */
+static void tcpzc_io_cut(struct tcpzc_qp *qp)
+{
+	qp->conn.wsk = NULL;
+	qp->conn.rsk = NULL;
+	tcpzc_conn_move(qp, TCPZC_CONN_CUT);
+	wake_up(&qp->conn.wait);
+	mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
+}
+
+void tcpzc_io_was_cut(struct tcpzc_qp *qp)
+{
+	spin_lock_bh(&qp->lock);
+	tcpzc_conn_move(qp, TCPZC_CONN_DONE);
+	tcpzc_count(qp->dev, TCPZC_CNT_CONNS_LOST, 1);
+	tz_qp_disconnected(&qp->eng, ktime_get_ns());
+	spin_unlock_bh(&qp->lock);
+}
+
+/*
+ * The engine wants the stream closed and has nothing more to say. If requests are
+ * outstanding its last completions wait for the peer's end, or until the engine has
+ * waited long enough.
  */
 static void tcpzc_io_finish(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
-	if (!tz_qp_draining(&qp->eng) || !c->by_reference) {
+	if (!tz_qp_must_reset(&qp->eng)) {
 		tcpzc_io_lost(qp, now);
+	} else if (!tz_qp_draining(&qp->eng)) {
+		tcpzc_io_cut(qp);
 	} else if (c->state == TCPZC_CONN_UP) {
 		tcpzc_conn_move(qp, TCPZC_CONN_PARTING);
 		mod_delayed_work(tcpzc_wq, &c->work, 0);
@@ -469,15 +486,15 @@ static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 	struct tcpzc_conn *c = &qp->conn;
 
 	if (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) {
-		if (c->eof || tz_qp_must_cut(&qp->eng))
+		if (tz_qp_must_cut(&qp->eng))
+			tcpzc_io_cut(qp);
+		else if (c->eof)
 			tcpzc_io_lost(qp, now);
 		else if (tz_qp_closing(&qp->eng) && !tz_qp_tx_pending(&qp->eng))
 			tcpzc_io_finish(qp, now);
-	} else if (tz_qp_closing(&qp->eng) && c->state != TCPZC_CONN_DONE) {
+	} else if (tz_qp_closing(&qp->eng) && c->state < TCPZC_CONN_CUT) {
 		tcpzc_io_lost(qp, now);	/* it failed before it had a peer */
 	}
-	if (!tz_qp_outstanding(&qp->eng))
-		c->by_reference = false;
 }
 
 /* qp->lock is held: what follows from a visit to the engine. */
@@ -738,7 +755,6 @@ void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
 	c->eof = false;
 	c->abort = false;
 	c->asking = false;
-	c->by_reference = false;
 	c->near.sk = NULL;
 	tcpzc_conn_move(qp, TCPZC_CONN_UP);
 	qp->tx_full_at = 0;

@@ -16,6 +16,7 @@
 /* The peer may keep its side open so long; or take so long to read. */
 #define TCPZC_LINGER_MS		2000
 #define TCPZC_DELIVER_MS	60000
+#define TCPZC_DELIVER_UC_MS	3000
 /* Strangers cost so many sockets for so long; then the oldest is reset. */
 #define TCPZC_REFUSED_MS	1000
 #define TCPZC_MAX_REFUSED	64
@@ -212,9 +213,10 @@ static void tcpzc_linger_end(struct tcpzc_lingering *l)
 	tcpzc_linger_free(l);
 }
 
-void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock)
+void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock, bool uc)
 {
-	tcpzc_linger_add(tnet, sock, false, TCPZC_LINGER_MS, TCPZC_DELIVER_MS);
+	tcpzc_linger_add(tnet, sock, false, TCPZC_LINGER_MS,
+			 uc ? TCPZC_DELIVER_UC_MS : TCPZC_DELIVER_MS);
 }
 
 void tcpzc_linger_refused(struct tcpzc_net *tnet, struct socket *sock)

@@ -249,6 +249,7 @@ static const char *tcpzc_conn_name(enum tcpzc_conn_state state)
 		[TCPZC_CONN_BACKOFF] = "backoff",
 		[TCPZC_CONN_UP] = "up",
 		[TCPZC_CONN_PARTING] = "parting",
+		[TCPZC_CONN_CUT] = "cut",
 		[TCPZC_CONN_DONE] = "done",
 	};
 

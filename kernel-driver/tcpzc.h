@@ -228,6 +228,7 @@ enum tcpzc_conn_state {
 	TCPZC_CONN_BACKOFF,		/* failed; again later */
 	TCPZC_CONN_UP,
 	TCPZC_CONN_PARTING,		/* all said; waiting for the peer's end */
+	TCPZC_CONN_CUT,			/* to be reset before the engine hears of it */
 	TCPZC_CONN_DONE			/* over, for good */
 };
 
@@ -260,10 +261,12 @@ struct tcpzc_conn {
 	struct tcpzc_parked parked[TCPZC_MAX_PARKED];
 	u32 num_parked;
 	/* Under qp->lock: */
-	bool by_reference;		/* packets may refer to regions' pages */
 	struct tcpzc_near near;
 	bool eof;			/* the stream has ended */
-	bool abort;			/* close by a reset: no packet may leave */
+	bool abort;			/*
+					 * close by a reset: what has not been
+					 * delivered must not be, later
+					 */
 	bool asking;			/* keepalive asks the peer's host; with the socket */
 	struct delayed_work work;	/* everything that may sleep */
 	struct work_struct owned_work;	/* the socket was owned by a process */
@@ -556,6 +559,8 @@ void tcpzc_sk_abandon(struct sock *sk);
 void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu);
 /* The connection's state changes; qp->lock is held. */
 void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to);
+/* TCPZC_CONN_CUT, and the sockets have been reset: tells the engine. */
+void tcpzc_io_was_cut(struct tcpzc_qp *qp);
 /*
  * Is the engine in a state that has a connection? May one be made, for it has not
  * failed? qp->lock is held.
@@ -623,9 +628,10 @@ void tcpzc_sock_reset(struct socket *sock);
 /*
  * Say goodbye on @sock and release it when the peer has said it, too, or has
  * had its time; what it still sends is discarded. Unread bytes would turn the
- * close into a reset, which may overtake what was sent last.
+ * close into a reset, which may overtake what was sent last. What a UC queue pair
+ * has sent is complete, and may arrive for a few seconds only (@uc).
  */
-void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock);
+void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock, bool uc);
 /* The same for a caller who was refused; few wait, and not for long. May sleep. */
 void tcpzc_linger_refused(struct tcpzc_net *tnet, struct socket *sock);
 /* Release all of @tnet now. May sleep. */
