@@ -421,12 +421,49 @@ static void no_memory(void)
 	pair_close(&p);
 }
 
+/* Pipes that queue pairs of this process hold, after large WRITEs on one of them. */
+static unsigned int pipes_with(const char *zerocopy)
+{
+	struct opts o = { .mem_bytes = 16 * MIB };
+	unsigned int before, after;
+	struct pair p;
+	int i;
+
+	setenv("TCPZC_ZEROCOPY", zerocopy, 1);
+	pair_open(&p, TOPO_CONTEXTS, &o, NULL);
+	post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, 0, 0, 64, p.b, 0));
+	expect_send(p.a, 0, IBV_WC_SUCCESS);
+	before = count_fds();
+	for (i = 1; i <= 8; i++)
+		post_send(p.a, wr_rdma(p.a, IBV_WR_RDMA_WRITE, i, 0, 4 * MIB, p.b, 0));
+	for (i = 1; i <= 8; i++)
+		expect_send(p.a, i, IBV_WC_SUCCESS);
+	after = count_fds();
+	pair_close(&p);
+	return after - before;
+}
+
+/* A peer on this host could keep the pages and read what is written to them later. */
+static void pages_stay_here(void)
+{
+	struct end *e = end_new(&plain, false, NULL);
+
+	if (e->kernel)
+		test_skip("a setting of user mode");
+	end_free(e);
+	check_eq(pipes_with("0"), 0);
+	check_eq(pipes_with("1"), 0);
+	check_eq(pipes_with("2"), 2);
+	unsetenv("TCPZC_ZEROCOPY");
+}
+
 static const struct test_case cases[] = {
 	CASE(child_does_anything),
 	CASE(child_outlives_connection),
 	CASE(child_opens_anew),
 	CASE_LIMIT(fork_storm, 60),
 	CASE(progress_thread),
+	CASE(pages_stay_here),
 	CASE(no_descriptors),
 	CASE(no_locked_memory),
 	CASE(no_memory),

@@ -202,7 +202,7 @@ struct ub_conn {
 	u32 pipe_bytes;			/* in it, before anything else */
 	u8 *hdrs;			/* pages for headers, given away when full */
 	u32 hdrs_used;
-	bool no_pipe;			/* could not be had */
+	bool no_pipe;			/* could not be had, or is not to be used */
 	bool said_all;			/* shut down, waiting for the peer's end */
 	bool asking;			/* TCP asks the peer's host whether it lives */
 	int udp_family;			/* UD: AF_INET6 (for both), or AF_INET */
@@ -262,7 +262,10 @@ struct ub_settings {
 	u64 min_retry_ns;
 	u64 max_silence_ns;		/* see tz_qp_init */
 	bool stats;
-	bool zerocopy;			/* send large payloads by reference */
+	u32 zerocopy;			/*
+					 * send large payloads by reference: 1: to
+					 * other hosts, 2: to all
+					 */
 };
 
 struct ub_context {
@@ -593,6 +596,11 @@ void ub_sock_addr(const struct ub_context *ctx, const u8 gid[16], u16 port,
 bool ub_sock_gid(const struct sockaddr_storage *ss, u8 gid[16]);
 /* Options of a connection's socket: no delay, congestion control, DSCP. */
 void ub_sock_tune(struct ub_qp *qp, int fd);
+/*
+ * Does what is sent to @qp's peer leave this host by hardware, so that no process here
+ * can get hold of the pages that it was sent from?
+ */
+bool ub_sock_leaves_host(const struct ub_qp *qp);
 u16 ub_sock_port(const struct ub_context *ctx, u32 qpn);
 /* See tz_ops.heard_ns. Turn held. */
 u64 ub_sock_heard_ns(struct tz_qp *eng, u64 now);

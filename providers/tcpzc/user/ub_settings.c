@@ -99,7 +99,8 @@ static bool ub_set_stats(struct ub_settings *set, const char *value)
 
 static bool ub_set_zerocopy(struct ub_settings *set, const char *value)
 {
-	return ub_set_switch(&set->zerocopy, value);
+	set->zerocopy = value[0] - '0';
+	return strlen(value) == 1 && set->zerocopy <= 2;
 }
 
 bool ub_settings_read(struct ub_settings *set, const char *device)
@@ -116,7 +117,7 @@ bool ub_settings_read(struct ub_settings *set, const char *device)
 		{ "TCPZC_MIN_RETRY_MS", ub_set_retry, "milliseconds" },
 		{ "TCPZC_MAX_SILENCE_MS", ub_set_silence, "milliseconds" },
 		{ "TCPZC_STATS", ub_set_stats, "0 or 1" },
-		{ "TCPZC_ZEROCOPY", ub_set_zerocopy, "0 or 1" },
+		{ "TCPZC_ZEROCOPY", ub_set_zerocopy, "0, 1 or 2" },
 	};
 	size_t i;
 

@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "ub.h"
 
@@ -86,6 +88,22 @@ static bool ub_sock_is_local(const struct ub_qp *qp)
 		if (!memcmp(&qp->ctx->gids[i], tz_qp_attrs(&qp->eng)->dgid, 16))
 			return true;
 	return false;
+}
+
+/*
+ * The network interface is a piece of hardware: a packet reaches another namespace
+ * of this host at most as a copy. Of one that is not, or of which nothing can be
+ * seen, nobody knows; its packets, pages and all, may end in a socket here, whose
+ * owner can keep them (splice) and read later what has been written since.
+ */
+bool ub_sock_leaves_host(const struct ub_qp *qp)
+{
+	char path[64], name[IF_NAMESIZE];
+
+	if (ub_sock_is_local(qp) || !if_indextoname(qp->ctx->ifindex, name))
+		return false;
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device", name);
+	return !access(path, F_OK);
 }
 
 void ub_sock_tune(struct ub_qp *qp, int fd)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * ub_splice.c - sending without a copy (TCPZC_ZEROCOPY=1; where both ends are on
- * one host the copy is faster, docs/decisions.md): the pages of large payloads are put
+ * one host only with 2, which trusts its processes): the pages of large payloads are put
  * into a pipe by reference and moved from there to the socket. They are the
  * work requests' until the peer has acknowledged them.
  *
@@ -46,13 +46,17 @@ static bool ub_hdrs_renew(struct ub_conn *c)
 	return true;
 }
 
-static bool ub_pipe_open(struct ub_conn *c)
+static bool ub_pipe_open(struct ub_qp *qp)
 {
+	struct ub_conn *c = &qp->conn;
+
 	if (c->pipe[0] >= 0)
 		return true;
 	if (c->no_pipe)
 		return false;
 	c->no_pipe = true;
+	if (qp->ctx->set.zerocopy == 1 && !ub_sock_leaves_host(qp))
+		return false;
 	if (atomic_fetch_add(&ub_num_pipes, 1) >= UB_MAX_PIPES)
 		goto err_count;
 	if (pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK))
@@ -127,7 +131,7 @@ bool ub_splice_fill(struct ub_qp *qp, const struct tz_vec *vec, int n, u64 now)
 	if (!qp->ctx->set.zerocopy)
 		return false;
 	bytes = tz_qp_tx_ref_bytes(&qp->eng);
-	if (bytes < UB_SPLICE_BYTES || c->rfd != c->wfd || !ub_pipe_open(c))
+	if (bytes < UB_SPLICE_BYTES || c->rfd != c->wfd || !ub_pipe_open(qp))
 		return false;
 	if (UB_HDRS_BYTES - c->hdrs_used < tz_qp_made(&qp->eng)->tx_buf_bytes && !ub_hdrs_renew(c))
 		return false;
