@@ -429,7 +429,8 @@ static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
-	c->abort = !c->eof && tz_qp_must_reset(&qp->eng);
+	c->abort = !c->eof && tz_qp_outstanding(&qp->eng) &&
+		   tz_qp_must_reset(&qp->eng);
 	c->wsk = NULL;
 	c->rsk = NULL;
 	tcpzc_conn_move(qp, TCPZC_CONN_DONE);
@@ -486,9 +487,10 @@ static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 	struct tcpzc_conn *c = &qp->conn;
 
 	if (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) {
-		if (tz_qp_must_cut(&qp->eng))
+		/* Answers alone may still arrive. */
+		if (tz_qp_must_cut(&qp->eng) && tz_qp_outstanding(&qp->eng))
 			tcpzc_io_cut(qp);
-		else if (c->eof)
+		else if (c->eof || tz_qp_must_cut(&qp->eng))
 			tcpzc_io_lost(qp, now);
 		else if (tz_qp_closing(&qp->eng) && !tz_qp_tx_pending(&qp->eng))
 			tcpzc_io_finish(qp, now);
