@@ -421,6 +421,51 @@ static void no_memory(void)
 	pair_close(&p);
 }
 
+/* Posts, polls, and asks, until it is cancelled. */
+static void *post_until_cancelled(void *arg)
+{
+	struct pair *p = arg;
+	struct ibv_qp_init_attr init;
+	struct ibv_qp_attr attr;
+	struct ibv_wc wc;
+
+	for (;;) {
+		struct wr wr = wr_rdma(p->a, IBV_WR_RDMA_WRITE, 0, 0, 32 * KIB, p->b, 0);
+		int rc = try_post_send(p->a, &wr);
+
+		check(!rc || rc == ENOMEM);
+		while (ibv_poll_cq(p->a->cq[CQ_SEND], 1, &wc) == 1)
+			;
+		check(!ibv_query_qp(p->a->qp, &attr, IBV_QP_STATE, &init));
+		pthread_testcancel();
+	}
+	return NULL;
+}
+
+/* A thread that is cancelled holds nothing of a queue pair's. */
+static void cancelled(void)
+{
+	struct ibv_wc wc;
+	struct pair p;
+	int i;
+
+	pair_open(&p, TOPO_CONTEXTS, &plain, NULL);
+	for (i = 0; i < 200; i++) {
+		pthread_t thread;
+		void *rc;
+
+		check(!pthread_create(&thread, NULL, post_until_cancelled, &p));
+		sleep_ms(i % 4);
+		check(!pthread_cancel(thread));
+		check(!pthread_join(thread, &rc));
+		check(rc == PTHREAD_CANCELED);
+		while (ibv_poll_cq(p.a->cq[CQ_SEND], 1, &wc) == 1)
+			;
+	}
+	end_state(p.a, IBV_QPS_ERR);
+	pair_close(&p);
+}
+
 /* Pipes that queue pairs of this process hold, after large WRITEs on one of them. */
 static unsigned int pipes_with(const char *zerocopy)
 {
@@ -463,6 +508,7 @@ static const struct test_case cases[] = {
 	CASE(child_opens_anew),
 	CASE_LIMIT(fork_storm, 60),
 	CASE(progress_thread),
+	CASE(cancelled),
 	CASE(pages_stay_here),
 	CASE(no_descriptors),
 	CASE(no_locked_memory),

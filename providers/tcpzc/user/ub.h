@@ -75,6 +75,20 @@ static inline u64 ub_now(void)
 	return ub_clock(CLOCK_MONOTONIC);
 }
 
+/* No cancellation of the calling thread until ub_cancel_restore(); see ub_backend.c. */
+static inline int ub_cancel_disable(void)
+{
+	int was;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &was);
+	return was;
+}
+
+static inline void ub_cancel_restore(int was)
+{
+	pthread_setcancelstate(was, NULL);
+}
+
 /* The depth of a ring for @n entries. */
 /* ---- objects ------------------------------------------------------------ */
 

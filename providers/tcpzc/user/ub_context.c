@@ -452,36 +452,3 @@ int ub_destroy_ah(struct tcpzc_ah *ah)
 	free(ah);
 	return 0;
 }
-
-const struct tcpzc_backend tcpzc_user_backend = {
-	.name = "user",
-	.open = ub_open,
-	.close = ub_close,
-	.query_device = ub_query_device,
-	.query_port = ub_query_port,
-	.alloc_pd = ub_alloc_pd,
-	.dealloc_pd = ub_dealloc_pd,
-	.reg_mr = ub_reg_mr,
-	.rereg_mr = ub_rereg_mr,
-	.dereg_mr = ub_dereg_mr,
-	.create_ah = ub_create_ah,
-	.destroy_ah = ub_destroy_ah,
-	.create_cq = ub_create_cq,
-	.resize_cq = ub_resize_cq,
-	.destroy_cq = ub_destroy_cq,
-	.arm_cq = ub_arm_cq,
-	.drive_cq = ub_drive_cq,
-	.async_event = ub_event_async_fetched,
-	.cq_event = ub_event_comp_fetched,
-	.create_srq = ub_create_srq,
-	.modify_srq = ub_modify_srq,
-	.query_srq = ub_query_srq,
-	.destroy_srq = ub_destroy_srq,
-	.create_qp = ub_create_qp,
-	.modify_qp = ub_modify_qp,
-	.query_qp = ub_query_qp,
-	.destroy_qp = ub_destroy_qp,
-	.ring_sq = ub_ring_sq,
-	.ring_rq = ub_ring_rq,
-	.ring_srq = ub_ring_srq,
-};

@@ -183,6 +183,7 @@ void ub_ring_srq(struct tcpzc_srq *base)
 {
 	struct ub_srq *srq = (struct ub_srq *)base;
 	struct ub_qp *qp;
+	int was;
 
 	if (ub_forked(ub_ctx_of(base->ibsrq.context)))
 		return;
@@ -194,6 +195,7 @@ void ub_ring_srq(struct tcpzc_srq *base)
 	pthread_mutex_unlock(&srq->lock);
 	if (!atomic_exchange(&srq->starving, 0))
 		return;
+	was = ub_cancel_disable();
 	pthread_mutex_lock(&srq->qp_lock);
 	list_for_each(&srq->qps, qp, srq_node) {
 		if (ub_turn_try_or_note(qp)) {
@@ -202,4 +204,5 @@ void ub_ring_srq(struct tcpzc_srq *base)
 		}
 	}
 	pthread_mutex_unlock(&srq->qp_lock);
+	ub_cancel_restore(was);
 }

@@ -461,6 +461,7 @@ static bool ub_hold_back(struct ub_qp *qp)
 void ub_ring_sq(struct tcpzc_qp *base)
 {
 	struct ub_qp *qp = (struct ub_qp *)base;
+	int was;
 
 	if (ub_forked(qp->ctx))
 		return;
@@ -469,16 +470,19 @@ void ub_ring_sq(struct tcpzc_qp *base)
 		ub_cq_mark_dirty(qp);
 		return;
 	}
-	if (!ub_turn_try_or_note(qp))
-		return;
-	ub_run_tx(qp, ub_now());
-	ub_turn_unlock(qp);
+	was = ub_cancel_disable();
+	if (ub_turn_try_or_note(qp)) {
+		ub_run_tx(qp, ub_now());
+		ub_turn_unlock(qp);
+	}
+	ub_cancel_restore(was);
 }
 
 /* Only a QP that waits for a receive, or flushes, wants to hear of one. */
 void ub_ring_rq(struct tcpzc_qp *base)
 {
 	struct ub_qp *qp = (struct ub_qp *)base;
+	int was;
 
 	if (ub_forked(qp->ctx))
 		return;
@@ -486,8 +490,10 @@ void ub_ring_rq(struct tcpzc_qp *base)
 	if (!(__atomic_fetch_or(&base->rq.hdr->flags, 0, __ATOMIC_SEQ_CST) &
 	      TCPZC_RING_NEED_WAKEUP))
 		return;
-	if (!ub_turn_try_or_note(qp))
-		return;
-	ub_run(qp, ub_now());
-	ub_turn_unlock(qp);
+	was = ub_cancel_disable();
+	if (ub_turn_try_or_note(qp)) {
+		ub_run(qp, ub_now());
+		ub_turn_unlock(qp);
+	}
+	ub_cancel_restore(was);
 }
