@@ -545,7 +545,7 @@ bool tz_qp_must_reset(const struct tz_qp *qp)
 {
 	/* What UC has handed to the stream is complete, and may arrive. */
 	return qp->conn == TZ_CONN_UP && !tz_qp_is_uc(qp) &&
-	       (qp->cut || tz_qp_outstanding(qp));
+	       tz_qp_outstanding(qp);
 }
 
 bool tz_qp_must_cut(const struct tz_qp *qp)

@@ -352,9 +352,9 @@ static inline bool tz_qp_draining(const struct tz_qp *qp)
 bool tz_qp_must_reset(const struct tz_qp *qp);
 
 /*
- * The peer's time is over: the backend resets the stream at once, so that nothing
- * that is queued in it can be sent any more, and calls tz_qp_disconnected()
- * afterwards. Not before that are the failed requests completed.
+ * The peer's time is over: the backend closes the stream at once, by a reset if
+ * tz_qp_must_reset() says so (answers alone may still arrive), and calls
+ * tz_qp_disconnected() afterwards. Not before that are the failed requests completed.
  */
 bool tz_qp_must_cut(const struct tz_qp *qp);
 

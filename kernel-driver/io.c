@@ -429,8 +429,7 @@ static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
-	c->abort = !c->eof && tz_qp_outstanding(&qp->eng) &&
-		   tz_qp_must_reset(&qp->eng);
+	c->abort = !c->eof && tz_qp_must_reset(&qp->eng);
 	c->wsk = NULL;
 	c->rsk = NULL;
 	tcpzc_conn_move(qp, TCPZC_CONN_DONE);
@@ -488,7 +487,7 @@ static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 
 	if (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) {
 		/* Answers alone may still arrive. */
-		if (tz_qp_must_cut(&qp->eng) && tz_qp_outstanding(&qp->eng))
+		if (tz_qp_must_cut(&qp->eng) && tz_qp_must_reset(&qp->eng))
 			tcpzc_io_cut(qp);
 		else if (c->eof || tz_qp_must_cut(&qp->eng))
 			tcpzc_io_lost(qp, now);

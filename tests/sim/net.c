@@ -193,7 +193,7 @@ static void net_maybe_close(struct sim_qp *q)
 		  "%s: closes in state %u", q->name, qp->state);
 	q->may_lose = true;
 	if (tz_qp_must_cut(qp)) {
-		net_hang_up(q, true);
+		net_hang_up(q, false);
 		return;
 	}
 	if (tz_qp_tx_pending(qp))

@@ -324,7 +324,7 @@ static void ub_settle(struct ub_qp *qp, u64 now)
 		if (qp->conn.state != UB_CONN_UP)
 			ub_conn_lost(qp, now);	/* not to be made any more */
 		else if (tz_qp_must_cut(&qp->eng))
-			ub_conn_lost(qp, now);	/* resets it first */
+			ub_conn_lost(qp, now);	/* closes or resets it first */
 		else if (!ub_tx_left(qp))
 			ub_conn_finish(qp, now);
 	}
