@@ -144,8 +144,8 @@ static int tcpzc_build_send(struct tcpzc_qp *qp, const struct ibv_send_wr *wr)
 	else
 		rc = tcpzc_put_sges(wqe, wr, op->kind);
 	if (!rc && qp->vqp.qp.qp_type == IBV_QPT_UD)
-		rc = tcpzc_put_ud(wqe, wr->wr.ud.ah, wr->wr.ud.remote_qpn,
-				  wr->wr.ud.remote_qkey);
+		rc = tcpzc_put_ud(qp, wqe, wr->wr.ud.ah,
+				  wr->wr.ud.remote_qpn, wr->wr.ud.remote_qkey);
 	if (tz_unlikely(rc))
 		return rc;
 	wqe->wr_id = wr->wr_id;

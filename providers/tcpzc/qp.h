@@ -48,12 +48,15 @@ static inline bool tcpzc_type_has_op(enum ibv_qp_type type, uint8_t opcode)
 }
 
 /* A datagram's destination, by value: the handle may go before it is sent. */
-static inline int tcpzc_put_ud(struct tcpzc_send_wqe *wqe, struct ibv_ah *ah,
+static inline int tcpzc_put_ud(const struct tcpzc_qp *qp,
+			       struct tcpzc_send_wqe *wqe, struct ibv_ah *ah,
 			       uint32_t qpn, uint32_t qkey)
 {
 	const struct ibv_ah_attr *attr;
 
-	if (!ah || qpn > 0xffffff)
+	/* A handle is good in its own protection domain (IB 10.2.2.2). */
+	if (!ah || qpn > 0xffffff ||
+	    tcpzc_pd_inner(ah->pd) != tcpzc_pd_inner(qp->vqp.qp.pd))
 		return EINVAL;
 	attr = &to_tah(ah)->attr;
 	memcpy(wqe->ud.dgid, attr->grh.dgid.raw, sizeof(wqe->ud.dgid));

@@ -202,7 +202,7 @@ static void tcpzc_wr_set_ud_addr(struct ibv_qp_ex *ex, struct ibv_ah *ah,
 
 	if (tz_unlikely(!qp->wr_cur))
 		return;
-	if (tcpzc_put_ud(qp->wr_cur, ah, remote_qpn, remote_qkey))
+	if (tcpzc_put_ud(qp, qp->wr_cur, ah, remote_qpn, remote_qkey))
 		tcpzc_wr_fail(qp, EINVAL);
 }
 

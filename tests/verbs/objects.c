@@ -95,6 +95,9 @@ static void device_attributes(void)
 	check_rc(ibv_query_device_ex(s.ctx, NULL, &ex), 0);
 	check(!memcmp(&ex.orig_attr, &a, sizeof(a)));
 	check_eq(ex.odp_caps.general_caps, 0);
+	check_eq(ex.device_cap_flags_ex, a.device_cap_flags);
+	if (!is_kernel_device(s.ctx))	/* libibverbs fills it in, or does not */
+		check_eq(ex.phys_port_cnt_ex, a.phys_port_cnt);
 	close_set(&s);
 }
 

@@ -524,6 +524,33 @@ static unsigned int hops_of(struct node *a, struct node *b, uint8_t limit)
 	return is_v4() ? grh[28] : grh[7];
 }
 
+/* A handle is refused by queue pairs of other protection domains. */
+static void other_domain(void)
+{
+	struct ibv_ah_attr attr = { .is_global = 1, .port_num = 1 };
+	struct ibv_send_wr wr = {
+		.opcode = IBV_WR_SEND, .send_flags = IBV_SEND_SIGNALED,
+	}, *bad;
+	struct ibv_pd *other;
+	struct node a;
+
+	begin();
+	other = ibv_alloc_pd(ctx);
+	check(other);
+	node_open(&a, NULL);
+	attr.grh.dgid = gid;
+	attr.grh.sgid_index = gid_index;
+	wr.wr.ud.ah = ibv_create_ah(other, &attr);
+	check(wr.wr.ud.ah);
+	wr.wr.ud.remote_qpn = a.qp->qp_num;
+	wr.wr.ud.remote_qkey = QKEY;
+	check_rc(ibv_post_send(a.qp, &wr, &bad), EINVAL);
+	check_rc(ibv_destroy_ah(wr.wr.ud.ah), 0);
+	node_close(&a);
+	check_rc(ibv_dealloc_pd(other), 0);
+	end();
+}
+
 /* The address handle's; 0 and 1 are those of programs that leave it to others. */
 static void hop_limit(void)
 {
@@ -546,6 +573,7 @@ static const struct test_case cases[] = {
 	CASE(in_order),
 	CASE(answer),
 	CASE(hop_limit),
+	CASE(other_domain),
 	CASE(shared_receives),
 	CASE(unknown_number),
 	CASE(no_receive),

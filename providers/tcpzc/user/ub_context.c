@@ -292,6 +292,8 @@ int ub_query_device(struct tcpzc_context *base, struct ibv_device_attr_ex *attr,
 	a->device_cap_flags = IBV_DEVICE_CURR_QP_STATE_MOD |
 			      IBV_DEVICE_RC_RNR_NAK_GEN |
 			      IBV_DEVICE_SRQ_RESIZE | IBV_DEVICE_SYS_IMAGE_GUID;
+	attr->device_cap_flags_ex = a->device_cap_flags;
+	attr->phys_port_cnt_ex = a->phys_port_cnt;
 	return 0;
 }
 
