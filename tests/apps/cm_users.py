@@ -71,7 +71,9 @@ def attacked(*attacks):
         path, bed, _ = users(ctx, bed_class)
         owner = rdmacm.serve(ctx, bed, path, PORT, name="owner")
         other = rdmacm.serve(ctx, bed, path, PORT + 1, name="other")
-        works(ctx, bed, path, PORT + 1, owner, other)
+        # Each has its device open from its first client on.
+        for port in (PORT, PORT + 1):
+            works(ctx, bed, path, port, owner, other)
         lasting = rdmacm.rping(ctx, bed, path, PORT + 1, 1 << 30, name="lasting")
         until(lambda: connected(path) >= 2, "no connection", owner, other, alive=[lasting])
         pid = rdmacm.program_pid(owner, "rping")
