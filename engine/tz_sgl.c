@@ -13,7 +13,8 @@ bool tz_mr_covers(const struct tz_mr *mr, u64 addr, u64 len, u32 access,
 {
 	u64 start = addr - mr->iova;
 
-	if (tz_load_once(&mr->dead) || (mr->access & access) != access)
+	if (tz_load_once(&mr->dead) ||
+	    (tz_load_once(&mr->access) & access) != access)
 		return false;
 	if (addr < mr->iova || start > mr->len || len > mr->len - start)
 		return false;

@@ -503,6 +503,79 @@ static void key_comes_back_late(void)
 	end_free(e);
 }
 
+/* ---- memory that cannot be used ------------------------------------------ */
+
+static void refused(struct end *e, void *addr, size_t len, int access)
+{
+	struct ibv_mr *mr = ibv_reg_mr(e->pd, addr, len, access);
+
+	check_msg(!mr, "%p, %zu bytes, access %d: registered", addr, len, access);
+	check_eq(errno, EFAULT);
+}
+
+/*
+ * Registration finds out, as it does with an adapter, whose pages are pinned: the first
+ * pages, those in the middle, the last, of small regions and of large ones.
+ */
+static void unusable_memory(void)
+{
+	static const size_t sizes[] = { 16 << 10, 8 << 20 };
+	struct end *e = end_new(&plain, false, NULL);
+	const int local = IBV_ACCESS_LOCAL_WRITE;
+	struct ibv_mr *mr;
+	unsigned int i;
+
+	refused(e, NULL, 4096, local);
+	refused(e, (void *)(16ul << 40), 4096, local);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		size_t len = sizes[i];
+		uint8_t *mem = mmap(NULL, len, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		check(mem != MAP_FAILED);
+		mr = ibv_reg_mr(e->pd, mem, len, local);
+		check_msg(mr, "%m");
+		check_rc(ibv_dereg_mr(mr), 0);
+		/* Read-only memory may be sent from. */
+		check(!mprotect(mem, len, PROT_READ));
+		refused(e, mem, len, local);
+		mr = ibv_reg_mr(e->pd, mem, len, IBV_ACCESS_REMOTE_READ);
+		check_msg(mr, "%m");
+		check(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
+				   local) != 0);
+		check_rc(ibv_dereg_mr(mr), 0);
+		check(!mprotect(mem, len, PROT_READ | PROT_WRITE));
+		check(!mprotect(mem + len - 4096, 4096, PROT_NONE));
+		refused(e, mem, len, 0);
+		check(!munmap(mem + len / 2, 4096));
+		refused(e, mem, len - 4096, local);
+		mr = ibv_reg_mr(e->pd, mem, len / 2, local);
+		check_msg(mr, "%m");
+		check_rc(ibv_dereg_mr(mr), 0);
+		unmap(mem, len / 2);
+		unmap(mem + len / 2 + 4096, len / 2 - 4096);
+	}
+	end_free(e);
+}
+
+/* Peers and requests under way name the same keys when the rights change. */
+static void rereg_keeps_keys(void)
+{
+	struct end *e = end_new(&plain, false, NULL);
+	struct ibv_mr *mr = ibv_reg_mr(e->pd, e->mem, 4096, ACCESS_ALL);
+	uint32_t lkey, rkey;
+
+	check(mr);
+	lkey = mr->lkey;
+	rkey = mr->rkey;
+	check_rc(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
+			      IBV_ACCESS_LOCAL_WRITE), 0);
+	if (!e->kernel)		/* the kernel driver gives another one */
+		check(mr->lkey == lkey && mr->rkey == rkey);
+	check_rc(ibv_dereg_mr(mr), 0);
+	end_free(e);
+}
+
 static const struct test_case cases[] = {
 	CASE(iova),
 	CASE(zero_based),
@@ -513,6 +586,8 @@ static const struct test_case cases[] = {
 	CASE_LIMIT(local_gone, 60),
 	CASE(receive_gone),
 	CASE_LIMIT(gone_beside_destroy, 60),
+	CASE(unusable_memory),
+	CASE(rereg_keeps_keys),
 	CASE(keys),
 	CASE(key_comes_back_late),
 	CASES_END

@@ -380,6 +380,14 @@ int ub_destroy_ah(struct tcpzc_ah *ah);
 /* Read the environment; false with a message if a setting makes no sense. */
 bool ub_settings_read(struct ub_settings *set, const char *device);
 
+/* ---- ub_mem.c ----------------------------------------------------------- */
+
+/*
+ * May this process read the @len bytes at @addr, and if @write, write them? 0 or
+ * EFAULT. Where neither the kernel nor /proc tells, 0.
+ */
+int ub_mem_check(const void *addr, size_t len, bool write);
+
 /* ---- ub_mr.c ------------------------------------------------------------ */
 
 int ub_mr_init(struct ub_context *ctx);
@@ -515,7 +523,7 @@ void ub_flush_acks(struct ub_qp *qp);
 /* Where slices of regions lie in this process; returns their length. */
 size_t ub_fill_iov(const struct tz_vec *vec, int n, struct iovec *iov);
 /* The application unmapped memory that is still registered. */
-void ub_fault(const struct tz_vec *vec, int n);
+void ub_fault(const struct tz_vec *vec, int n, bool write);
 
 /* ---- ub_ud.c ------------------------------------------------------------ */
 

@@ -53,11 +53,11 @@ static _Atomic(struct ub_mr *) *ub_mr_slot(struct ub_context *ctx, u32 idx)
 }
 
 /*
- * Put @mr into the table and give it a key. Indices are given out in turn: all of them
- * before one is used again, with its next generation, so that a key which a peer still
- * has stays invalid as long as the space of keys allows. mr_lock is held.
+ * Take a number. Indices are given out in turn: all of them before one is used again,
+ * with its next generation, so that a key which a peer still has stays invalid as long
+ * as the space of keys allows. mr_lock is held.
  */
-static int ub_mr_insert(struct ub_context *ctx, struct ub_mr *mr)
+static int ub_mr_take_num(struct ub_context *ctx, u32 *num)
 {
 	bool fresh = ctx->mr_top < UB_MAX_MRS;
 	_Atomic(struct ub_mr *) *chunk;
@@ -79,20 +79,42 @@ static int ub_mr_insert(struct ub_context *ctx, struct ub_mr *mr)
 		ctx->mr_free_head = (ctx->mr_free_head + 1) % UB_MAX_MRS;
 		ctx->mr_num_free--;
 	}
-	mr->num = idx | (u32)ctx->mr_gens[idx]++ << TZ_KEY_INDEX_BITS;
-	mr->tz.key = tz_key_encode(&ctx->secret, mr->num);
-	atomic_store_explicit(ub_mr_slot(ctx, idx), mr, memory_order_release);
+	*num = idx | (u32)ctx->mr_gens[idx]++ << TZ_KEY_INDEX_BITS;
 	return 0;
 }
 
-static void ub_mr_remove(struct ub_context *ctx, struct ub_mr *mr)
+static int ub_mr_reserve(struct ub_context *ctx, u32 *num)
 {
-	u32 idx = mr->num & TZ_KEY_INDEX_MASK;
+	int err;
 
 	pthread_mutex_lock(&ctx->mr_lock);
-	atomic_store_explicit(ub_mr_slot(ctx, idx), NULL, memory_order_release);
-	ctx->mr_free[(ctx->mr_free_head + ctx->mr_num_free++) % UB_MAX_MRS] = idx;
+	err = ub_mr_take_num(ctx, num);
 	pthread_mutex_unlock(&ctx->mr_lock);
+	return err;
+}
+
+static void ub_mr_unreserve(struct ub_context *ctx, u32 num)
+{
+	pthread_mutex_lock(&ctx->mr_lock);
+	ctx->mr_free[(ctx->mr_free_head + ctx->mr_num_free++) % UB_MAX_MRS] =
+		num & TZ_KEY_INDEX_MASK;
+	pthread_mutex_unlock(&ctx->mr_lock);
+}
+
+static void ub_mr_set_num(struct ub_context *ctx, struct ub_mr *mr, u32 num)
+{
+	mr->num = num;
+	mr->tz.key = tz_key_encode(&ctx->secret, num);
+	mr->base.vmr.ibv_mr.lkey = mr->tz.key;
+	mr->base.vmr.ibv_mr.rkey = mr->tz.key;
+}
+
+/* From now on it can be found. */
+static void ub_mr_publish(struct ub_context *ctx, struct ub_mr *mr)
+{
+	tz_store_once(&mr->tz.dead, 0);
+	atomic_store_explicit(ub_mr_slot(ctx, mr->num & TZ_KEY_INDEX_MASK), mr,
+			      memory_order_release);
 }
 
 /* Wait until no engine is within a turn that began before now. */
@@ -108,59 +130,54 @@ static void ub_mr_quiesce(struct ub_context *ctx)
 	pthread_mutex_unlock(&ctx->lock);
 }
 
-static struct ub_mr *ub_mr_new(struct ub_context *ctx, struct tcpzc_pd *pd,
-			       void *addr, size_t len, uint64_t iova, int access)
+/* May the range be registered so? 0 or an errno. */
+static int ub_mr_check(const void *addr, size_t len, u64 iova, int access)
 {
-	struct ub_mr *mr = calloc(1, sizeof(*mr));
-	int err;
-
-	if (!mr) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	mr->addr = addr;
-	mr->tz.iova = iova;
-	mr->tz.len = len;
-	mr->tz.access = access & UB_MR_ACCESS;
-	mr->tz.pdn = pd->pdn;
-	atomic_init(&mr->refs, 1);
-	pthread_mutex_lock(&ctx->mr_lock);
-	err = ub_mr_insert(ctx, mr);
-	pthread_mutex_unlock(&ctx->mr_lock);
-	if (err) {
-		free(mr);
-		errno = err;
-		return NULL;
-	}
-	mr->base.vmr.ibv_mr.lkey = mr->tz.key;
-	mr->base.vmr.ibv_mr.rkey = mr->tz.key;
-	return mr;
+	/* What is aligned for the peer must be aligned here (ub_mr_atomic). */
+	if ((access & IBV_ACCESS_REMOTE_ATOMIC) && (((uintptr_t)addr ^ iova) & 7))
+		return EINVAL;
+	return ub_mem_check(addr, len, access & IBV_ACCESS_LOCAL_WRITE);
 }
 
 struct tcpzc_mr *ub_reg_mr(struct tcpzc_pd *pd, void *addr, size_t len,
 			   uint64_t iova, int access)
 {
 	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
+	int err = ub_forked(ctx) ? EIO : ub_mr_check(addr, len, iova, access);
 	struct ub_mr *mr;
+	u32 num;
 
-	if (ub_forked(ctx)) {
-		errno = EIO;
-		return NULL;
-	}
-	/* What is aligned for the peer must be aligned here (ub_mr_atomic). */
-	if ((access & IBV_ACCESS_REMOTE_ATOMIC) &&
-	    (((uintptr_t)addr ^ iova) & 7)) {
-		errno = EINVAL;
-		return NULL;
-	}
-	mr = ub_mr_new(ctx, pd, addr, len, iova, access);
-	return mr ? &mr->base : NULL;
+	if (err)
+		goto err_out;
+	err = ENOMEM;
+	mr = calloc(1, sizeof(*mr));
+	if (!mr)
+		goto err_out;
+	err = ub_mr_reserve(ctx, &num);
+	if (err)
+		goto err_free;
+	mr->addr = addr;
+	mr->tz.iova = iova;
+	mr->tz.len = len;
+	mr->tz.access = access & UB_MR_ACCESS;
+	mr->tz.pdn = pd->pdn;
+	atomic_init(&mr->refs, 1);
+	ub_mr_set_num(ctx, mr, num);
+	ub_mr_publish(ctx, mr);
+	return &mr->base;
+
+err_free:
+	free(mr);
+err_out:
+	errno = err;
+	return NULL;
 }
 
 /* Take the region away from all engines. */
 static void ub_mr_kill(struct ub_context *ctx, struct ub_mr *mr)
 {
-	ub_mr_remove(ctx, mr);
+	atomic_store_explicit(ub_mr_slot(ctx, mr->num & TZ_KEY_INDEX_MASK), NULL,
+			      memory_order_release);
 	tz_store_once(&mr->tz.dead, 1);
 	ub_mr_quiesce(ctx);
 }
@@ -170,9 +187,42 @@ int ub_dereg_mr(struct tcpzc_mr *base)
 	struct ub_mr *mr = (struct ub_mr *)base;
 	struct ub_context *ctx = ub_ctx_of(base->vmr.ibv_mr.context);
 
-	if (!ub_forked(ctx))
+	if (!ub_forked(ctx)) {
 		ub_mr_kill(ctx, mr);
+		ub_mr_unreserve(ctx, mr->num);
+	}
 	ub_mr_put(&mr->tz);
+	return 0;
+}
+
+/* Peers and work requests may go on using the key: it stays. */
+static int ub_mr_change_access(struct ub_context *ctx, struct ub_mr *mr, int access)
+{
+	u32 old = mr->tz.access;
+
+	tz_store_once(&mr->tz.access, access & UB_MR_ACCESS);
+	ub_mr_quiesce(ctx);
+	/* One in flight that was checked against the rights of before? */
+	if (atomic_load(&mr->refs) != 1) {
+		tz_store_once(&mr->tz.access, old);
+		return EBUSY;
+	}
+	tz_store_once(&mr->tz.dead, 0);
+	return 0;
+}
+
+static u64 ub_mr_new_iova(const struct ub_mr *mr, const void *addr)
+{
+	return mr->base.vmr.access & IBV_ACCESS_ZERO_BASED ? 0 : (uintptr_t)addr;
+}
+
+static int ub_rereg_check(const struct ub_mr *mr, int flags, const void *addr,
+			  size_t len, int access)
+{
+	if (flags & IBV_REREG_MR_CHANGE_TRANSLATION)
+		return ub_mr_check(addr, len, ub_mr_new_iova(mr, addr), access);
+	if (flags & IBV_REREG_MR_CHANGE_ACCESS)
+		return ub_mr_check(mr->addr, mr->tz.len, mr->tz.iova, access);
 	return 0;
 }
 
@@ -181,8 +231,7 @@ static void ub_mr_change(struct ub_mr *mr, int flags, struct tcpzc_pd *pd,
 {
 	if (flags & IBV_REREG_MR_CHANGE_TRANSLATION) {
 		mr->addr = addr;
-		mr->tz.iova = mr->base.vmr.access & IBV_ACCESS_ZERO_BASED ?
-				      0 : (uintptr_t)addr;
+		mr->tz.iova = ub_mr_new_iova(mr, addr);
 		mr->tz.len = len;
 	}
 	if (flags & IBV_REREG_MR_CHANGE_ACCESS)
@@ -192,32 +241,40 @@ static void ub_mr_change(struct ub_mr *mr, int flags, struct tcpzc_pd *pd,
 }
 
 /*
- * Change the range, rights or domain of a region; it gets another key. EBUSY
- * while a work request in flight refers to it; then it is as it was, but for
- * the key.
+ * Change the range, rights or domain of a region. It gets another key, unless it is
+ * the rights alone. EBUSY while a work request in flight refers to it; then it is as
+ * it was, as after any other failure.
  */
 int ub_rereg_mr(struct tcpzc_mr *base, int flags, struct tcpzc_pd *pd,
 		void *addr, size_t len, int access)
 {
 	struct ub_mr *mr = (struct ub_mr *)base;
 	struct ub_context *ctx = ub_ctx_of(base->vmr.ibv_mr.context);
-	int err = 0;
+	u32 num, unused;
+	int err;
 
 	if (ub_forked(ctx))
 		return EIO;
+	err = ub_rereg_check(mr, flags, addr, len, access);
+	if (err)
+		return err;
+	if (flags == IBV_REREG_MR_CHANGE_ACCESS)
+		return ub_mr_change_access(ctx, mr, access);
+	err = ub_mr_reserve(ctx, &num);
+	if (err)
+		return err;
+	unused = num;
 	ub_mr_kill(ctx, mr);
 	/* Engines may still hold pinned references to the handle's object. */
-	if (atomic_load(&mr->refs) != 1)
+	if (atomic_load(&mr->refs) != 1) {
 		err = EBUSY;
-	else
+	} else {
+		unused = mr->num;
 		ub_mr_change(mr, flags, pd, addr, len, access);
-	tz_store_once(&mr->tz.dead, 0);
-	pthread_mutex_lock(&ctx->mr_lock);
-	if (ub_mr_insert(ctx, mr) && !err)
-		err = ENOMEM;
-	pthread_mutex_unlock(&ctx->mr_lock);
-	base->vmr.ibv_mr.lkey = mr->tz.key;
-	base->vmr.ibv_mr.rkey = mr->tz.key;
+		ub_mr_set_num(ctx, mr, num);
+	}
+	ub_mr_publish(ctx, mr);
+	ub_mr_unreserve(ctx, unused);
 	return err;
 }
 

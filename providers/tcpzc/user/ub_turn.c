@@ -169,14 +169,23 @@ size_t ub_fill_iov(const struct tz_vec *vec, int n, struct iovec *iov)
 }
 
 /*
- * The application unmapped memory that is still registered. The region is of
- * no use any more, to nobody; the engine finds that out by itself.
+ * The application unmapped memory that is still registered, or took a right away. The
+ * region is of no use any more, and the engine finds that out by itself. Those beside
+ * it are, unless which one it was cannot be found out.
  */
-void ub_fault(const struct tz_vec *vec, int n)
+void ub_fault(const struct tz_vec *vec, int n, bool write)
 {
+	bool found = false;
 	int i;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
+		if (!vec[i].mr || !ub_mem_check(ub_mr_of(vec[i].mr)->addr + vec[i].off,
+						vec[i].len, write))
+			continue;
+		tz_store_once(&vec[i].mr->dead, 1);
+		found = true;
+	}
+	for (i = 0; i < n && !found; i++)
 		if (vec[i].mr)
 			tz_store_once(&vec[i].mr->dead, 1);
 }
@@ -206,9 +215,8 @@ static bool ub_rx(struct ub_qp *qp, u64 now)
 		else
 			got = recvmsg(qp->conn.rfd, &msg, MSG_DONTWAIT);
 		if (got < 0 && errno == EFAULT) {
-			ub_fault(vec, n);
-			tz_qp_rx_done(&qp->eng, 1, now);
-			return true;
+			ub_fault(vec, n, true);
+			continue;	/* what was for the region is dropped */
 		}
 		if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
 			qp->conn.rx_idle = true;
@@ -253,7 +261,7 @@ static enum ub_io ub_tx_batch(struct ub_qp *qp, const struct tz_vec *vec, int n,
 	}
 	switch (errno) {
 	case EFAULT:
-		ub_fault(vec, n);
+		ub_fault(vec, n, false);
 		return UB_IO_OK;
 	case EINTR:
 		return UB_IO_OK;

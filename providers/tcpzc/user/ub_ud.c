@@ -204,7 +204,7 @@ static bool ub_ud_send(struct ub_qp *qp, struct tz_ud_out *out)
 		if (!sent && (errno == EAGAIN || errno == EINTR))
 			return false;
 		if (!sent && errno == EFAULT) {
-			ub_fault(out->vec, out->n);
+			ub_fault(out->vec, out->n, false);
 			return true;	/* asked for again, it is refused */
 		}
 	}
