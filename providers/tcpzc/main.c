@@ -2,6 +2,7 @@
 /*
  * main.c - how libibverbs finds and opens a tcpzc device.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,61 @@ static void tcpzc_free_context(struct ibv_context *context)
 }
 
 /*
+ * Verbs return 0 or "the value of errno on failure", and programs print errno: both
+ * say the same. Posting sets it by itself.
+ */
+#define TCPZC_SETS_ERRNO(name, params, args)				\
+	static int tcpzc_verb_##name params				\
+	{								\
+		int rc = tcpzc_##name args;				\
+									\
+		if (rc)							\
+			errno = rc;					\
+		return rc;						\
+	}
+
+TCPZC_SETS_ERRNO(dealloc_pd, (struct ibv_pd *pd), (pd))
+TCPZC_SETS_ERRNO(dealloc_td, (struct ibv_td *td), (td))
+TCPZC_SETS_ERRNO(dereg_mr, (struct verbs_mr *mr), (mr))
+TCPZC_SETS_ERRNO(destroy_ah, (struct ibv_ah *ah), (ah))
+TCPZC_SETS_ERRNO(destroy_cq, (struct ibv_cq *cq), (cq))
+TCPZC_SETS_ERRNO(destroy_qp, (struct ibv_qp *qp), (qp))
+TCPZC_SETS_ERRNO(destroy_srq, (struct ibv_srq *srq), (srq))
+TCPZC_SETS_ERRNO(modify_qp,
+		 (struct ibv_qp *qp,
+		  struct ibv_qp_attr *attr,
+		  int mask),
+		 (qp, attr, mask))
+TCPZC_SETS_ERRNO(modify_srq,
+		 (struct ibv_srq *srq,
+		  struct ibv_srq_attr *attr,
+		  int mask),
+		 (srq, attr, mask))
+TCPZC_SETS_ERRNO(query_device,
+		 (struct ibv_context *ctx,
+		  const struct ibv_query_device_ex_input *in,
+		  struct ibv_device_attr_ex *attr,
+		  size_t size),
+		 (ctx, in, attr, size))
+TCPZC_SETS_ERRNO(query_port,
+		 (struct ibv_context *ctx,
+		  uint8_t port,
+		  struct ibv_port_attr *attr),
+		 (ctx, port, attr))
+TCPZC_SETS_ERRNO(query_qp,
+		 (struct ibv_qp *qp,
+		  struct ibv_qp_attr *attr,
+		  int mask,
+		  struct ibv_qp_init_attr *init),
+		 (qp, attr, mask, init))
+TCPZC_SETS_ERRNO(query_srq,
+		 (struct ibv_srq *srq,
+		  struct ibv_srq_attr *attr),
+		 (srq, attr))
+TCPZC_SETS_ERRNO(req_notify_cq, (struct ibv_cq *cq, int solicited), (cq, solicited))
+TCPZC_SETS_ERRNO(resize_cq, (struct ibv_cq *cq, int cqe), (cq, cqe))
+
+/*
  * What is not here fails with EOPNOTSUPP, by libibverbs' own operations; and
  * query_qp_data_in_order says no: the last byte of a message becomes visible
  * last, but the kernel's copy may place those before it in any order.
@@ -56,29 +112,29 @@ static const struct verbs_context_ops tcpzc_context_ops = {
 	.create_qp = tcpzc_create_qp,
 	.create_qp_ex = tcpzc_create_qp_ex,
 	.create_srq = tcpzc_create_srq,
-	.dealloc_pd = tcpzc_dealloc_pd,
-	.dealloc_td = tcpzc_dealloc_td,
-	.dereg_mr = tcpzc_dereg_mr,
-	.destroy_ah = tcpzc_destroy_ah,
-	.destroy_cq = tcpzc_destroy_cq,
-	.destroy_qp = tcpzc_destroy_qp,
-	.destroy_srq = tcpzc_destroy_srq,
+	.dealloc_pd = tcpzc_verb_dealloc_pd,
+	.dealloc_td = tcpzc_verb_dealloc_td,
+	.dereg_mr = tcpzc_verb_dereg_mr,
+	.destroy_ah = tcpzc_verb_destroy_ah,
+	.destroy_cq = tcpzc_verb_destroy_cq,
+	.destroy_qp = tcpzc_verb_destroy_qp,
+	.destroy_srq = tcpzc_verb_destroy_srq,
 	.free_context = tcpzc_free_context,
-	.modify_qp = tcpzc_modify_qp,
-	.modify_srq = tcpzc_modify_srq,
+	.modify_qp = tcpzc_verb_modify_qp,
+	.modify_srq = tcpzc_verb_modify_srq,
 	.poll_cq = tcpzc_poll_cq,
 	.post_recv = tcpzc_post_recv,
 	.post_send = tcpzc_post_send,
 	.post_srq_recv = tcpzc_post_srq_recv,
-	.query_device_ex = tcpzc_query_device,
-	.query_port = tcpzc_query_port,
-	.query_qp = tcpzc_query_qp,
-	.query_srq = tcpzc_query_srq,
+	.query_device_ex = tcpzc_verb_query_device,
+	.query_port = tcpzc_verb_query_port,
+	.query_qp = tcpzc_verb_query_qp,
+	.query_srq = tcpzc_verb_query_srq,
 	.reg_dmabuf_mr = tcpzc_reg_dmabuf_mr,
 	.reg_mr = tcpzc_reg_mr,
-	.req_notify_cq = tcpzc_req_notify_cq,
+	.req_notify_cq = tcpzc_verb_req_notify_cq,
 	.rereg_mr = tcpzc_rereg_mr,
-	.resize_cq = tcpzc_resize_cq,
+	.resize_cq = tcpzc_verb_resize_cq,
 };
 
 static struct verbs_context *tcpzc_alloc_context(struct ibv_device *device,

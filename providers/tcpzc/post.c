@@ -193,6 +193,8 @@ int tcpzc_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 	pthread_mutex_unlock(&qp->sq_lock);
 	if (posted)
 		to_tctx(ibqp->context)->be->ring_sq(qp);
+	if (rc)
+		errno = rc;
 	return rc;
 }
 
@@ -228,5 +230,7 @@ int tcpzc_post_recv(struct ibv_qp *ibqp, struct ibv_recv_wr *wr,
 	pthread_mutex_unlock(&qp->rq_lock);
 	if (posted)
 		to_tctx(ibqp->context)->be->ring_rq(qp);
+	if (rc)
+		errno = rc;
 	return rc;
 }

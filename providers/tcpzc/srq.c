@@ -129,5 +129,7 @@ int tcpzc_post_srq_recv(struct ibv_srq *ibsrq, struct ibv_recv_wr *wr,
 	pthread_mutex_unlock(&srq->lock);
 	if (posted)
 		to_tctx(ibsrq->context)->be->ring_srq(srq);
+	if (rc)
+		errno = rc;
 	return rc;
 }

@@ -552,6 +552,32 @@ static void qp_numbers(void)
 	close_set(&s);
 }
 
+/* What a verb returns is also what errno says. */
+static void errno_is_said(void)
+{
+	struct end *e = end_new(NULL, false, NULL);
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS };
+	struct ibv_send_wr wr = { .opcode = IBV_WR_SEND, .num_sge = 1000 }, *bad;
+	struct ibv_recv_wr rwr = { .num_sge = 1000 }, *rbad;
+	struct ibv_port_attr port;
+
+#define SAYS(call, err)					\
+	do {						\
+		errno = 0;				\
+		check_eq(call, err);			\
+		check_eq(errno, err);			\
+	} while (0)
+
+	SAYS(ibv_modify_qp(e->qp, &attr, IBV_QP_STATE), EINVAL);
+	SAYS(ibv_destroy_cq(e->cq[CQ_SEND]), EBUSY);
+	SAYS(ibv_dealloc_pd(e->pd), EBUSY);
+	SAYS(ibv_post_recv(e->qp, &rwr, &rbad), EINVAL);
+	SAYS(ibv_resize_cq(e->cq[CQ_SEND], 1 << 30), EINVAL);
+	SAYS(ibv_query_port(e->ctx, 2, &port), EINVAL);
+	SAYS(ibv_post_send(e->qp, &wr, &bad), EINVAL);
+	end_free(e);
+}
+
 static const struct test_case cases[] = {
 	CASE(open_close),
 	CASE(device_attributes),
@@ -570,6 +596,7 @@ static const struct test_case cases[] = {
 	CASE(ah_arguments),
 	CASE(unsupported),
 	CASE(qp_numbers),
+	CASE(errno_is_said),
 	CASES_END
 };
 
