@@ -25,6 +25,8 @@
 #include "cm.h"
 
 #define CM_RETRY_NS	(20 * 1000000ull)
+/* After a change of user: for the others to be first. */
+#define CM_YIELD_NS		100000000ull
 #define CM_SLOW_RETRY_NS (1000 * 1000000ull)
 #define CM_LONELY_TRIES	100
 #define CM_PORT_TRIES	10
@@ -403,14 +405,18 @@ u64 cm_owner_deadline(void)
 	return own.retry_at;
 }
 
-/* A process of another user now: the port is not this one's any more. */
+/*
+ * A process of another user now: the port is not this one's any more. Those that it
+ * served take it over, and must find it free.
+ */
 void cm_owner_check_user(void)
 {
 	if (own.uid == geteuid())
 		return;
 	cm_owner_stop();
 	cm_door_user_changed();
-	cm_owner_elect();
+	own.uid = geteuid();
+	own.retry_at = cm_now() + CM_YIELD_NS;
 }
 
 void cm_owner_timer(u64 now)
