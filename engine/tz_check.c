@@ -3,6 +3,7 @@
  * tz_check.c - what holds of a queue pair between two calls, whatever the
  * application and the peer do. Tests and debug kernels ask after every call.
  */
+#include "tz_dial.h"
 #include "tz_engine.h"
 
 /* Counting what is outstanding is for rings of tests. */
@@ -170,4 +171,25 @@ const char *tz_qp_check(const struct tz_qp *qp)
 	why = why ? why : tz_check_rsp(qp);
 	why = why ? why : tz_check_rx(qp);
 	return why ? why : tz_check_tx(qp);
+}
+
+const char *tz_dial_check(const struct tz_qp *qp)
+{
+	const struct tz_dial *d = &qp->dial;
+	bool trying = d->state == TZ_DIAL_OPENING || d->state == TZ_DIAL_GREETING;
+
+	TZ_HOLDS(d->state <= TZ_DIAL_DONE);
+	TZ_HOLDS(qp->parking.num <= TZ_MAX_PARKED);
+	TZ_HOLDS(tz_dial_connected(qp) == (qp->conn == TZ_CONN_UP));
+	TZ_HOLDS((d->state == TZ_DIAL_DONE) == (qp->conn == TZ_CONN_CLOSED));
+	TZ_HOLDS(d->state == TZ_DIAL_IDLE || !tz_qp_is_ud(qp));
+	TZ_HOLDS(d->state == TZ_DIAL_IDLE ||
+		 (qp->state != TZ_RESET && qp->state != TZ_INIT));
+	TZ_HOLDS(trying || !d->late);
+	TZ_HOLDS((trying || d->state == TZ_DIAL_WAITING) == (d->at != 0));
+	TZ_HOLDS(d->state != TZ_DIAL_ANSWERING || d->answered);
+	TZ_HOLDS(d->state != TZ_DIAL_UP || d->answered);
+	TZ_HOLDS(d->rx.got <= sizeof(d->rx.hello));
+	TZ_HOLDS(d->backoff_ns <= TZ_DIAL_BACKOFF_MAX_NS);
+	return NULL;
 }

@@ -4,6 +4,7 @@
  *
  * In layers; each calls only what stands below it:
  *
+ *   tz_dial.c	connections: opening, calls, how they end
  *   tz_ud.c	datagrams
  *   tz_qp.c	life of a queue pair: states, flush, deadlines, whose turn it is
  *   tz_rx.c	incoming stream to headers and payload

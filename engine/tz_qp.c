@@ -5,7 +5,6 @@
  */
 #include "tz_attr.h"
 #include "tz_engine.h"
-#include "tz_shake.h"
 
 static void tz_qp_reset(struct tz_qp *qp)
 {
@@ -14,6 +13,7 @@ static void tz_qp_reset(struct tz_qp *qp)
 	qp->acquainted = false;
 	qp->stranger = false;
 	memset(&qp->shake, 0, sizeof(qp->shake));
+	memset(&qp->dial, 0, sizeof(qp->dial));
 	qp->draining = false;
 	qp->drain_until = 0;
 	qp->cut = false;
@@ -220,7 +220,6 @@ void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now)
 /* It was a stranger: all is as it was before he came. */
 static void tz_qp_await_peer(struct tz_qp *qp, u64 now)
 {
-	tz_shake_wrong(qp, now);
 	qp->stranger = false;
 	qp->closing = false;
 	qp->cut = false;

@@ -427,16 +427,18 @@ void tz_qp_init(struct tz_qp *qp, const struct tz_qp_init *init);
 void tz_qp_modify(struct tz_qp *qp, const struct tz_qp_attr *attr, u32 mask,
 		  u64 now);
 
-/* A connection to the peer is up; @max_pdu is what both accept. */
+/*
+ * A connection to the peer is up; @max_pdu is what both accept. Backends call
+ * tz_dial_up() and tz_dial_lost(), which call this and the next.
+ */
 void tz_qp_connected(struct tz_qp *qp, u32 max_pdu, u64 now);
 
 /*
  * The stream has ended, for whatever reason. If tz_qp.conn is TZ_CONN_NONE
- * afterwards a stranger was hung up on: the QP waits for its peer as before, and
- * the backend is to accept or make another connection. Otherwise silent as long as no request is
- * waiting for the peer; those that wait, and later ones, end with
- * RETRY_EXC_ERR when the QP's timeout and retries have passed. On UC they
- * complete as if they had been sent.
+ * afterwards a stranger was hung up on: the QP waits for its peer as before.
+ * Otherwise silent as long as no request is waiting for the peer; those that
+ * wait, and later ones, end with RETRY_EXC_ERR when the QP's timeout and retries
+ * have passed. On UC they complete as if they had been sent.
  */
 void tz_qp_disconnected(struct tz_qp *qp, u64 now);
 

@@ -11,6 +11,8 @@
 #error "include tz_qp.h"
 #endif
 
+struct tz_caller;
+
 /* What the engine keeps of a send work request until it completes. */
 struct tz_swqe {
 	u64 wr_id;
@@ -158,6 +160,45 @@ enum tz_unsettled {
 	TZ_HANGS_UP		/* on a stranger */
 };
 
+/* A hello that is being received. */
+struct tz_hello_rx {
+	struct tz_hello hello;
+	u32 got;		/* bytes */
+};
+
+/* Where a connection stands (tz_dial.c). */
+enum tz_dial_state {
+	TZ_DIAL_IDLE,		/* no stream: before RTR, or it is the peer that calls */
+	TZ_DIAL_WAITING,	/* an attempt has failed; another one at tz_dial.at */
+	TZ_DIAL_OPENING,	/* a stream is being established */
+	TZ_DIAL_GREETING,	/* hello sent, waiting for the answer */
+	TZ_DIAL_ANSWERING,	/* a call was taken, the answer is being sent */
+	TZ_DIAL_UP,
+	TZ_DIAL_PARTING,	/* this side has ended; waiting for the peer's end */
+	TZ_DIAL_DONE		/* over, for good */
+};
+
+/* The connection since RESET. */
+struct tz_dial {
+	enum tz_dial_state state;
+	bool late;		/* OPENING, GREETING: it has taken too long */
+	bool answered;		/* the hello of the other end was right */
+	bool blind;		/* the last attempt could not tell the send PSN */
+	u64 at;			/* WAITING: until when; OPENING, GREETING: how long */
+	u64 backoff_ns;		/* the last pause */
+	u64 session_id;
+	u32 max_pdu;		/* what both ends accept */
+	struct tz_hello_rx rx;	/* the answer */
+};
+
+/* Calls that came before RTR. They stay when the queue pair is reset. */
+#define TZ_MAX_PARKED	4u
+
+struct tz_parking {
+	struct tz_caller *caller[TZ_MAX_PARKED];
+	u32 num;
+};
+
 /* The hand-shakes since RESET (tz_shake.c). */
 struct tz_shake {
 	u32 wrong;		/* PSNs that were compared and wrong */
@@ -182,6 +223,8 @@ struct tz_qp {
 	bool acquainted;	/* the peer's numbers were right at least once */
 	bool stranger;		/* they were wrong: closing, then to wait again */
 	u32 max_pdu;		/* negotiated */
+	struct tz_dial dial;
+	struct tz_parking parking;
 	struct tz_shake shake;
 	struct tz_req req;
 	struct tz_rsp rsp;

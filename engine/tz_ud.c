@@ -144,14 +144,6 @@ bool tz_ud_check(const void *dgram, u32 bytes, u32 *dst_qpn)
 	       *dst_qpn <= 0xffffff && tz_le32_to_cpu(h.src_qpn) <= 0xffffff;
 }
 
-/* Is it one of IPv4's addresses? Then the GRH is an IPv4 header (Annex A17.4.5.1). */
-static bool tz_ud_is_v4(const struct tz_ud_path *path)
-{
-	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return !memcmp(path->sgid, mapped, sizeof(mapped));
-}
-
 /* @path is looked at if @status is 0. */
 static void tz_ud_complete(struct tz_qp *qp, const struct tz_ud_hdr *h, u8 status,
 			   const struct tz_ud_path *path)
@@ -169,7 +161,7 @@ static void tz_ud_complete(struct tz_qp *qp, const struct tz_ud_hdr *h, u8 statu
 	if (!status) {
 		cqe.byte_len = TZ_GRH_BYTES + tz_le32_to_cpu(h->len);
 		cqe.flags = TCPZC_CQE_F_GRH;
-		if (tz_ud_is_v4(path))
+		if (tz_gid_is_v4(path->sgid))
 			cqe.flags |= TCPZC_CQE_F_IPV4;
 		if (h->flags & TZ_UD_F_SOLICITED)
 			cqe.flags |= TCPZC_CQE_F_SOLICITED;
@@ -302,7 +294,7 @@ static void tz_ud_grh_v6(const struct tz_ud_path *path, u32 bytes, u8 *grh)
 
 void tz_ud_grh(const struct tz_ud_path *path, u32 payload, u8 grh[TZ_GRH_BYTES])
 {
-	if (tz_ud_is_v4(path))
+	if (tz_gid_is_v4(path->sgid))
 		tz_ud_grh_v4(path, TZ_UDP_HDR_BYTES + payload, grh);
 	else
 		tz_ud_grh_v6(path, TZ_UDP_HDR_BYTES + payload, grh);

@@ -94,6 +94,14 @@ static_assert(offsetof(struct tz_hello, qp_type) == 80, "wire format");
 #define TZ_QPT_UC		3
 #define TZ_QPT_UD		4
 
+/* Is @gid an IPv4 address (::ffff:a.b.c.d)? */
+static inline bool tz_gid_is_v4(const u8 gid[16])
+{
+	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return !memcmp(gid, mapped, sizeof(mapped));
+}
+
 /*
  * What is said to a caller. One refusal for all that has to do with a QP, so that
  * nobody learns which of the numbers was wrong.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * conn.c - a queue pair's connection: dialing and the hand-shake, parked
- * connections of a peer that was faster, the end. Everything here may sleep
- * and runs under qp->mutex; the data path (io.c) sees the result under
- * qp->lock. What the two ends say to each other is in docs/protocol.md.
+ * conn.c - a queue pair's sockets: what tz_dial.h asks for, done with TCP.
+ * Everything here may sleep and runs under qp->mutex; the data path (io.c) sees
+ * the result under qp->lock, which protects the connection's state as it does the
+ * rest of the engine.
  */
 #include <linux/random.h>
 #include <net/ip.h>
@@ -11,10 +11,6 @@
 #include <net/tcp.h>
 
 #include "tcpzc.h"
-
-#define TCPZC_BACKOFF_MIN_MS	1
-#define TCPZC_BACKOFF_MAX_MS	500
-#define TCPZC_PART_MS		200
 
 /* ---- addresses ---------------------------------------------------------- */
 
@@ -26,7 +22,7 @@ int tcpzc_gid_to_addr(const struct tcpzc_dev *dev, const u8 gid[16], u16 port,
 	struct sockaddr_in *in = (struct sockaddr_in *)ss;
 
 	memset(ss, 0, sizeof(*ss));
-	if (ipv6_addr_v4mapped(addr)) {
+	if (tz_gid_is_v4(gid)) {
 		in->sin_family = AF_INET;
 		in->sin_port = htons(port);
 		in->sin_addr.s_addr = addr->s6_addr32[3];
@@ -74,7 +70,7 @@ bool tcpzc_own_gid(struct socket *sock, u8 gid[16])
 /* The port at which a queue pair of that number is reachable. */
 u16 tcpzc_qpn_port(u32 qpn)
 {
-	return qpn >> 8 >= 1024 ? qpn >> 8 : tcpzc_port;
+	return qpn >> 8 >= TZ_FIRST_USER_PORT ? qpn >> 8 : tcpzc_port;
 }
 
 /* ---- sockets ------------------------------------------------------------ */
@@ -115,57 +111,17 @@ int tcpzc_send_hello(struct socket *sock, const struct tz_hello *hello)
 	return n == sizeof(*hello) ? 0 : -EIO;
 }
 
-/* Up to the socket's own -EAGAIN: nobody says once more that the end has come. */
-int tcpzc_recv_hello(struct socket *sock, struct tz_hello *hello, u32 *got)
+int tcpzc_recv_hello(struct socket *sock, u8 *ptr, u32 bytes)
 {
-	while (*got < sizeof(*hello)) {
-		struct kvec kv = {
-			.iov_base = (u8 *)hello + *got,
-			.iov_len = sizeof(*hello) - *got,
-		};
-		struct msghdr msg = {};
-		int n = kernel_recvmsg(sock, &msg, &kv, 1, kv.iov_len,
-				       MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct kvec kv = { .iov_base = ptr, .iov_len = bytes };
+	struct msghdr msg = {};
+	int n = kernel_recvmsg(sock, &msg, &kv, 1, bytes,
+			       MSG_DONTWAIT | MSG_NOSIGNAL);
 
-		if (n <= 0)
-			return n ? n : -ECONNRESET;
-		*got += n;
-		/* Who does not begin like a peer is none. */
-		if (*got >= sizeof(hello->magic) &&
-		    le32_to_cpu(hello->magic) != TZ_HELLO_MAGIC)
-			return -EPROTO;
-	}
-	return 0;
-}
-
-static void tcpzc_refuse(struct tcpzc_dev *dev, struct socket *sock,
-			 const struct tz_hello *in)
-{
-	struct tz_hello hello;
-
-	tcpzc_count(dev, TCPZC_CNT_HELLOS_REFUSED, 1);
-	tz_shake_refuse(in, TZ_HELLO_REFUSED, &hello);
-	tcpzc_send_hello(sock, &hello);
-	tcpzc_linger_refused(dev->tnet, sock);
+	return n ? n : -ECONNRESET;
 }
 
 /* ---- the end ------------------------------------------------------------ */
-
-/*
- * A step on the way to a connection. False: the engine has failed since the caller
- * looked; tcpzc_conn_done() follows, and puts away what there is.
- */
-static bool tcpzc_conn_go(struct tcpzc_qp *qp, enum tcpzc_conn_state to)
-{
-	bool may;
-
-	spin_lock_bh(&qp->lock);
-	may = tcpzc_conn_wanted(qp);
-	if (may)
-		tcpzc_conn_move(qp, to);
-	spin_unlock_bh(&qp->lock);
-	return may;
-}
 
 /* @established: the peer may still have to read what was sent last. */
 static void tcpzc_hang_up(struct tcpzc_qp *qp, struct socket *sock,
@@ -173,7 +129,8 @@ static void tcpzc_hang_up(struct tcpzc_qp *qp, struct socket *sock,
 {
 	tcpzc_sk_abandon(sock->sk);
 	if (established && !qp->conn.abort)
-		tcpzc_linger(qp->dev->tnet, sock, tz_qp_is_uc(&qp->eng));
+		tcpzc_linger(qp->dev->tnet, sock,
+			     tz_qp_is_uc(&qp->eng) ? TZ_LINGER_UC : TZ_LINGER_RC);
 	else
 		tcpzc_sock_reset(sock);
 }
@@ -192,16 +149,61 @@ static void tcpzc_conn_release(struct tcpzc_qp *qp, bool established)
 		tcpzc_hang_up(qp, sock, established);
 }
 
-static void tcpzc_conn_drop_parked(struct tcpzc_conn *c)
+static struct tcpzc_caller *tcpzc_conn_unpark(struct tcpzc_qp *qp)
 {
-	while (c->num_parked)
-		tcpzc_sock_reset(c->parked[--c->num_parked].sock);
+	struct tz_caller *call;
+
+	spin_lock_bh(&qp->lock);
+	call = tz_dial_unpark(&qp->eng);
+	spin_unlock_bh(&qp->lock);
+	return call ? container_of(call, struct tcpzc_caller, call) : NULL;
+}
+
+/* The engine knows already that the stream is over (io.c). */
+static void tcpzc_conn_put_away(struct tcpzc_qp *qp)
+{
+	struct tcpzc_conn *c = &qp->conn;
+	bool over;
+
+	spin_lock_bh(&qp->lock);
+	over = c->over;
+	c->over = false;
+	spin_unlock_bh(&qp->lock);
+	if (over)
+		tcpzc_conn_release(qp, true);
+}
+
+/* First nothing of it can arrive any more, then the engine hears of it. */
+static void tcpzc_conn_reset(struct tcpzc_qp *qp)
+{
+	tcpzc_conn_release(qp, false);
+	spin_lock_bh(&qp->lock);
+	tcpzc_count(qp->dev, tz_dial_connected(&qp->eng) ?
+				     TCPZC_CNT_CONNS_LOST :
+				     TCPZC_CNT_CONN_RETRIES, 1);
+	tz_dial_lost(&qp->eng, ktime_get_ns());
+	tcpzc_conn_note(qp);
+	spin_unlock_bh(&qp->lock);
+}
+
+static void tcpzc_conn_half_close(struct tcpzc_qp *qp)
+{
+	bool still;
+
+	spin_lock_bh(&qp->lock);
+	still = tz_dial_act(&qp->eng) == TZ_ACT_HALF_CLOSE;
+	if (still) {
+		tz_dial_parting(&qp->eng);
+		tcpzc_conn_note(qp);
+	}
+	spin_unlock_bh(&qp->lock);
+	if (still)
+		kernel_sock_shutdown(qp->conn.sock, SHUT_WR);
 }
 
 /*
- * The application may use its memory as soon as this returns, and what is on its
- * way must not be executed later. Nearly always the peer has read everything and
- * closes its end within a moment; otherwise what it has not read is cut off.
+ * The application may use its memory as soon as this returns. Nearly always the
+ * peer has read everything and closes its end within a moment.
  */
 static void tcpzc_conn_part(struct tcpzc_qp *qp)
 {
@@ -209,185 +211,106 @@ static void tcpzc_conn_part(struct tcpzc_qp *qp)
 	bool part;
 
 	spin_lock_bh(&qp->lock);
-	part = (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) &&
-	       tz_qp_must_reset(&qp->eng);
+	part = c->wsk && tz_dial_part(&qp->eng);
 	if (part)
-		tcpzc_conn_move(qp, TCPZC_CONN_PARTING);
+		tcpzc_conn_note(qp);
 	spin_unlock_bh(&qp->lock);
 	if (!part)
 		return;
 	kernel_sock_shutdown(c->sock, SHUT_WR);
 	wait_event_timeout(c->wait, READ_ONCE(c->eof),
-			   msecs_to_jiffies(TCPZC_PART_MS));
+			   nsecs_to_jiffies(TZ_DIAL_PART_NS));
 }
 
 void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp))
 {
 	struct tcpzc_conn *c = &qp->conn;
-	enum tcpzc_conn_state was;
+	struct tcpzc_caller *caller;
+	bool established;
 
 	lockdep_assert_held(&qp->mutex);
 	tcpzc_conn_part(qp);
 	spin_lock_bh(&qp->lock);
 	/* Also for what was posted since then. */
 	c->abort |= !c->eof && tz_qp_must_reset(&qp->eng);
-	was = tcpzc_io_detach(qp);
+	established = tz_dial_connected(&qp->eng) || c->over;
+	c->over = false;
+	tcpzc_io_detach(qp);
 	end(qp);
+	tcpzc_conn_note(qp);
 	spin_unlock_bh(&qp->lock);
-	tcpzc_conn_release(qp, was == TCPZC_CONN_UP ||
-			       was == TCPZC_CONN_PARTING ||
-			       was == TCPZC_CONN_DONE);
-	tcpzc_conn_drop_parked(c);
-	c->backoff_ms = 0;
+	tcpzc_conn_release(qp, established);
+	while ((caller = tcpzc_conn_unpark(qp)))
+		tcpzc_caller_free(caller);
 	c->abort = false;
 	c->eof = false;
 }
 
-/* ---- accepting ---------------------------------------------------------- */
+/* ---- callers ------------------------------------------------------------ */
 
-static void tcpzc_conn_up(struct tcpzc_qp *qp, u32 max_pdu)
+static enum tz_call tcpzc_conn_judge(struct tcpzc_qp *qp,
+				     struct tcpzc_caller *caller,
+				     struct tz_hello *answer)
 {
-	qp->conn.backoff_ms = 0;
-	tcpzc_io_attach(qp, max_pdu);
-}
-
-/* What the engine says to a call. */
-static bool tcpzc_call_ok(struct tcpzc_qp *qp, const struct tz_hello *hello,
-			  u32 *max_pdu)
-{
-	enum tz_hello_status why;
+	enum tz_call call = TZ_CALL_REFUSED;
 
 	spin_lock_bh(&qp->lock);
-	why = tz_shake_judge_call(&qp->eng, hello, ktime_get_ns(), max_pdu);
+	if (!qp->dead)
+		call = tz_dial_call(&qp->eng, &caller->call, answer,
+				    ktime_get_ns());
+	tcpzc_conn_note(qp);
 	spin_unlock_bh(&qp->lock);
-	return why == TZ_HELLO_OK;
+	return call;
 }
 
-/* The connection must also come from where it says it does. */
-static bool tcpzc_conn_from_peer(const struct tcpzc_qp *qp, struct socket *sock)
+/* The answer is sent first; the socket is the queue pair's from now on. */
+static void tcpzc_conn_take(struct tcpzc_qp *qp, struct socket *sock,
+			    const struct tz_hello *answer)
 {
-	u8 gid[16];
+	struct tcpzc_conn *c = &qp->conn;
 
-	return tcpzc_peer_gid(sock, gid) &&
-	       !memcmp(gid, qp->eng.attr.dgid, sizeof(gid));
+	WARN_ON_ONCE(c->sock);
+	tcpzc_tune(qp, sock);
+	tcpzc_sk_adopt(sock->sk, qp);
+	c->sock = sock;
+	c->rsock = sock;
+	if (tcpzc_send_hello(sock, answer))
+		tcpzc_conn_reset(qp);
+	else
+		tcpzc_io_attach(qp);
 }
 
-/* The other end of a QP's connection to itself. */
-static bool tcpzc_conn_is_self(const struct tcpzc_qp *qp,
-			       const struct tz_hello *hello)
-{
-	return tz_shake_role(&qp->eng.attr, qp->eng.init.qpn) == TZ_ROLE_SELF &&
-	       qp->conn.state == TCPZC_CONN_GREETING && !qp->conn.rsock &&
-	       le64_to_cpu(hello->session_id) == qp->conn.session_id;
-}
-
-static bool tcpzc_conn_may_accept(const struct tcpzc_qp *qp)
-{
-	return tz_shake_role(&qp->eng.attr, qp->eng.init.qpn) ==
-		       TZ_ROLE_ACCEPT && qp->conn.state == TCPZC_CONN_IDLE;
-}
-
-static void tcpzc_conn_answer(struct tcpzc_qp *qp, struct socket *sock,
-			      const struct tz_hello *hello, u32 max_pdu)
+static void tcpzc_conn_accept(struct tcpzc_qp *qp, struct tcpzc_caller *caller)
 {
 	struct tz_hello answer;
 
-	spin_lock_bh(&qp->lock);
-	tz_shake_answer(&qp->eng, le64_to_cpu(hello->session_id), &answer);
-	spin_unlock_bh(&qp->lock);
-	tcpzc_tune(qp, sock);
-	if (tcpzc_send_hello(sock, &answer)) {
-		tcpzc_sock_reset(sock);
-		return;
-	}
-	WARN_ON_ONCE(qp->conn.sock);
-	tcpzc_sk_adopt(sock->sk, qp);
-	qp->conn.sock = sock;
-	qp->conn.rsock = sock;
-	tcpzc_conn_up(qp, max_pdu);
-}
-
-static void tcpzc_conn_accept(struct tcpzc_qp *qp, struct socket *sock,
-			      const struct tz_hello *hello)
-{
-	bool self = tcpzc_conn_is_self(qp, hello);
-	u32 max_pdu = 0;
-
-	/* Only whom this QP could take may have a guess at the PSN. */
-	if (!tcpzc_conn_from_peer(qp, sock) ||
-	    (!self && !tcpzc_conn_may_accept(qp)) ||
-	    !tcpzc_call_ok(qp, hello, &max_pdu)) {
-		tcpzc_refuse(qp->dev, sock, hello);
-	} else if (self) {
-		tcpzc_sk_adopt(sock->sk, qp);
-		qp->conn.rsock = sock;
-		tcpzc_conn_up(qp, max_pdu);
-	} else {
-		tcpzc_conn_answer(qp, sock, hello, max_pdu);
-	}
-}
-
-static void tcpzc_conn_park(struct tcpzc_qp *qp, struct socket *sock,
-			    const struct tz_hello *hello)
-{
-	struct tcpzc_conn *c = &qp->conn;
-
-	if (c->num_parked == TCPZC_MAX_PARKED) {
-		tcpzc_refuse(qp->dev, sock, hello);
-		return;
-	}
-	c->parked[c->num_parked].sock = sock;
-	c->parked[c->num_parked].hello = *hello;
-	c->num_parked++;
-}
-
-/* The dialing side says nothing after its hello: what can be read is the end. */
-static bool tcpzc_hung_up(const struct sock *sk)
-{
-	return sk->sk_state != TCP_ESTABLISHED ||
-	       !skb_queue_empty_lockless(&sk->sk_receive_queue);
-}
-
-/* The newest first: the peer may have tried, reset its QP, and tried again. */
-static void tcpzc_conn_accept_parked(struct tcpzc_qp *qp)
-{
-	struct tcpzc_conn *c = &qp->conn;
-
-	while (c->num_parked) {
-		struct tcpzc_parked *p = &c->parked[--c->num_parked];
-
-		if (tcpzc_hung_up(p->sock->sk))
-			tcpzc_sock_reset(p->sock);
-		else
-			tcpzc_conn_accept(qp, p->sock, &p->hello);
+	switch (tcpzc_conn_judge(qp, caller, &answer)) {
+	case TZ_CALL_PARKED:
+		break;
+	case TZ_CALL_TAKEN:
+		tcpzc_conn_take(qp, tcpzc_caller_sock(caller), &answer);
+		break;
+	case TZ_CALL_OWN:
+		qp->conn.rsock = tcpzc_caller_sock(caller);
+		tcpzc_sk_adopt(qp->conn.rsock->sk, qp);
+		tcpzc_io_attach(qp);
+		break;
+	case TZ_CALL_REFUSED:
+		tcpzc_count(qp->dev, TCPZC_CNT_HELLOS_REFUSED, 1);
+		tcpzc_caller_refuse(caller, TZ_HELLO_REFUSED);
+		break;
 	}
 }
 
 /* ---- dialing ------------------------------------------------------------ */
 
-/* Not this time; again a little later, for as long as the QP exists. */
-static void tcpzc_conn_back_off(struct tcpzc_qp *qp)
-{
-	struct tcpzc_conn *c = &qp->conn;
-
-	if (!tcpzc_conn_go(qp, TCPZC_CONN_BACKOFF))
-		return;
-	tcpzc_conn_release(qp, false);
-	tcpzc_count(qp->dev, TCPZC_CNT_CONN_RETRIES, 1);
-	c->backoff_ms = clamp(2 * c->backoff_ms, TCPZC_BACKOFF_MIN_MS,
-			      TCPZC_BACKOFF_MAX_MS);
-	mod_delayed_work(tcpzc_wq, &c->work, msecs_to_jiffies(c->backoff_ms));
-}
-
 static int tcpzc_conn_dial(struct tcpzc_qp *qp)
 {
-	const struct tz_qp_attr *a = &qp->eng.attr;
+	const struct tz_qp_attr *a = tz_qp_attrs(&qp->eng);
 	struct tcpzc_conn *c = &qp->conn;
 	struct sockaddr_storage from, to;
 	int from_len, to_len, rc;
 
-	if (WARN_ON_ONCE(c->sock) || !tcpzc_conn_go(qp, TCPZC_CONN_DIALING))
-		return 0;
 	from_len = tcpzc_gid_to_addr(qp->dev, a->sgid, 0, &from);
 	to_len = tcpzc_gid_to_addr(qp->dev, a->dgid,
 				   tcpzc_qpn_port(a->dest_qpn), &to);
@@ -406,8 +329,24 @@ static int tcpzc_conn_dial(struct tcpzc_qp *qp)
 	if (rc && rc != -EINPROGRESS)
 		return rc;
 	/* It may be established at once, on the way to an own address. */
-	mod_delayed_work(tcpzc_wq, &c->work, 0);
+	queue_work(tcpzc_wq, &c->work);
 	return 0;
+}
+
+static void tcpzc_conn_open(struct tcpzc_qp *qp)
+{
+	bool still;
+
+	WARN_ON_ONCE(qp->conn.sock);
+	spin_lock_bh(&qp->lock);
+	still = !qp->dead && tz_dial_act(&qp->eng) == TZ_ACT_OPEN;
+	if (still) {
+		tz_dial_opening(&qp->eng, ktime_get_ns());
+		tcpzc_conn_note(qp);
+	}
+	spin_unlock_bh(&qp->lock);
+	if (still && tcpzc_conn_dial(qp))
+		tcpzc_conn_reset(qp);
 }
 
 static void tcpzc_conn_greet(struct tcpzc_qp *qp)
@@ -418,188 +357,128 @@ static void tcpzc_conn_greet(struct tcpzc_qp *qp)
 	if (c->sock->sk->sk_state == TCP_SYN_SENT)
 		return;		/* still connecting */
 	if (c->sock->sk->sk_state != TCP_ESTABLISHED) {
-		tcpzc_conn_back_off(qp);
+		tcpzc_conn_reset(qp);
 		return;
 	}
-	c->session_id = get_random_u64();
-	c->hello_got = 0;
-	if (!tcpzc_conn_go(qp, TCPZC_CONN_GREETING))
-		return;
 	spin_lock_bh(&qp->lock);
-	tz_shake_call(&qp->eng, c->session_id, &hello);
+	tz_dial_hello(&qp->eng, get_random_u64(), &hello, ktime_get_ns());
+	tcpzc_conn_note(qp);
 	spin_unlock_bh(&qp->lock);
 	if (tcpzc_send_hello(c->sock, &hello))
-		tcpzc_conn_back_off(qp);
-}
-
-static bool tcpzc_answer_ok(struct tcpzc_qp *qp, u32 *max_pdu)
-{
-	const struct tz_hello *h = &qp->conn.hello;
-	enum tz_hello_status why;
-
-	if (tz_shake_check(h) != TZ_HELLO_OK ||
-	    le16_to_cpu(h->status) != TZ_HELLO_OK ||
-	    le64_to_cpu(h->session_id) != qp->conn.session_id)
-		return false;
-	spin_lock_bh(&qp->lock);
-	why = tz_shake_judge_answer(&qp->eng, h, ktime_get_ns(), max_pdu);
-	spin_unlock_bh(&qp->lock);
-	return why == TZ_HELLO_OK;
-}
-
-static void tcpzc_conn_listen_to(struct tcpzc_qp *qp)
-{
-	struct tcpzc_conn *c = &qp->conn;
-	u32 max_pdu = 0;
-	int rc;
-
-	rc = tcpzc_recv_hello(c->sock, &c->hello, &c->hello_got);
-	if (rc == -EAGAIN)
-		return;
-	if (rc || !tcpzc_answer_ok(qp, &max_pdu)) {
-		tcpzc_conn_back_off(qp);
-		return;
-	}
-	c->rsock = c->sock;
-	tcpzc_conn_up(qp, max_pdu);
-}
-
-static void tcpzc_conn_open(struct tcpzc_qp *qp)
-{
-	switch (tz_shake_role(&qp->eng.attr, qp->eng.init.qpn)) {
-	case TZ_ROLE_SELF:
-	case TZ_ROLE_CONNECT:
-		if (tcpzc_conn_dial(qp))
-			tcpzc_conn_back_off(qp);
-		break;
-	case TZ_ROLE_ACCEPT:
-		tcpzc_conn_accept_parked(qp);
-		break;
-	}
-}
-
-void tcpzc_conn_start(struct tcpzc_qp *qp)
-{
-	lockdep_assert_held(&qp->mutex);
-	tcpzc_conn_open(qp);
-	/* Those that are left were not for a QP with this role. */
-	tcpzc_conn_drop_parked(&qp->conn);
-}
-
-void tcpzc_conn_ready_to_send(struct tcpzc_qp *qp)
-{
-	lockdep_assert_held(&qp->mutex);
-	if (READ_ONCE(qp->conn.state) != TCPZC_CONN_BACKOFF)
-		return;
-	qp->conn.backoff_ms = 0;
-	mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
+		tcpzc_conn_reset(qp);
 }
 
 /*
- * The connection is over (io.c). If it was a stranger who was hung up on, the
- * queue pair waits for its peer as before.
+ * Read the peer's hello, up to the socket's own -EAGAIN: no callback says once
+ * more that the end has come.
  */
-static void tcpzc_conn_done(struct tcpzc_qp *qp)
+static void tcpzc_conn_listen_to(struct tcpzc_qp *qp)
 {
 	struct tcpzc_conn *c = &qp->conn;
-	bool again;
+	enum tz_hello_got got;
+	u32 want;
+	u8 *ptr;
+	int n;
 
-	tcpzc_conn_release(qp, true);
+	do {
+		want = tz_dial_want(&qp->eng, &ptr);
+		n = tcpzc_recv_hello(c->sock, ptr, want);
+		if (n == -EAGAIN)
+			return;
+		got = TZ_HELLO_GARBAGE;
+		if (n > 0) {
+			spin_lock_bh(&qp->lock);
+			got = tz_dial_take(&qp->eng, n, ktime_get_ns());
+			spin_unlock_bh(&qp->lock);
+		}
+	} while (got == TZ_HELLO_MORE);
+	if (got == TZ_HELLO_COMPLETE) {
+		c->rsock = c->sock;
+		tcpzc_io_attach(qp);
+	} else {
+		tcpzc_conn_reset(qp);
+	}
+}
+
+/* ---- steps -------------------------------------------------------------- */
+
+static void tcpzc_conn_step(struct tcpzc_qp *qp)
+{
+	enum tz_dial_state state;
+	enum tz_act act;
+
+	lockdep_assert_held(&qp->mutex);
+	tcpzc_conn_put_away(qp);
 	spin_lock_bh(&qp->lock);
-	again = qp->eng.conn == TZ_CONN_NONE && tcpzc_engine_connects(qp);
-	if (again)
-		tcpzc_conn_move(qp, TCPZC_CONN_IDLE);
+	act = tz_dial_act(&qp->eng);
+	state = tz_dial_state(&qp->eng);
 	spin_unlock_bh(&qp->lock);
-	if (!again)
-		tcpzc_conn_drop_parked(c);
-	else if (tz_shake_role(&qp->eng.attr, qp->eng.init.qpn) != TZ_ROLE_ACCEPT)
-		tcpzc_conn_back_off(qp);
-}
-
-/* The engine has given up: first nothing can arrive any more, then it hears of it. */
-static void tcpzc_conn_cut(struct tcpzc_qp *qp)
-{
-	tcpzc_conn_release(qp, false);
-	tcpzc_io_was_cut(qp);
-	tcpzc_conn_done(qp);
-	/* Its completions may have others follow. */
-	tcpzc_io_run(qp);
-}
-
-/* ---- a connection with its hello ----------------------------------------- */
-
-void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
-		      const struct tz_hello *hello)
-{
-	mutex_lock(&qp->mutex);
-	/* A stranger's connection may be over, and not yet put away. */
-	if (READ_ONCE(qp->conn.state) == TCPZC_CONN_CUT)
-		tcpzc_conn_cut(qp);
-	else if (READ_ONCE(qp->conn.state) == TCPZC_CONN_DONE)
-		tcpzc_conn_done(qp);
-	switch (READ_ONCE(qp->eng.state)) {
-	case TZ_RESET:
-	case TZ_INIT:
-		if (qp->dead)
-			tcpzc_refuse(qp->dev, sock, hello);
-		else
-			tcpzc_conn_park(qp, sock, hello);
+	switch (act) {
+	case TZ_ACT_OPEN:
+		tcpzc_conn_open(qp);
 		break;
-	case TZ_RTR:
-	case TZ_RTS:
-	case TZ_SQD:
-		tcpzc_conn_accept(qp, sock, hello);
+	case TZ_ACT_HALF_CLOSE:
+		tcpzc_conn_half_close(qp);
 		break;
-	default:
-		tcpzc_refuse(qp->dev, sock, hello);
+	case TZ_ACT_RESET:
+		tcpzc_conn_reset(qp);
+		break;
+	case TZ_ACT_CLOSE:
+		break;		/* the next pass does it */
+	case TZ_ACT_NONE:
+		if (state == TZ_DIAL_OPENING)
+			tcpzc_conn_greet(qp);
+		else if (state == TZ_DIAL_GREETING && !qp->conn.rsock)
+			tcpzc_conn_listen_to(qp);
 		break;
 	}
-	mutex_unlock(&qp->mutex);
-}
-
-/* ---- work --------------------------------------------------------------- */
-
-/* All is said; the peer's end is awaited (io.c) unless the engine gave up. */
-static void tcpzc_conn_parting(struct tcpzc_qp *qp)
-{
-	kernel_sock_shutdown(qp->conn.sock, SHUT_WR);
 }
 
 static void tcpzc_conn_work(struct work_struct *work)
 {
-	struct tcpzc_qp *qp = container_of(to_delayed_work(work),
-					   struct tcpzc_qp, conn.work);
+	struct tcpzc_qp *qp = container_of(work, struct tcpzc_qp, conn.work);
 
 	mutex_lock(&qp->mutex);
-	switch (READ_ONCE(qp->conn.state)) {
-	case TCPZC_CONN_DIALING:
-		tcpzc_conn_greet(qp);
-		break;
-	case TCPZC_CONN_GREETING:
-		tcpzc_conn_listen_to(qp);
-		break;
-	case TCPZC_CONN_BACKOFF:
-		tcpzc_conn_open(qp);
-		break;
-	case TCPZC_CONN_PARTING:
-		tcpzc_conn_parting(qp);
-		break;
-	case TCPZC_CONN_CUT:
-		tcpzc_conn_cut(qp);
-		break;
-	case TCPZC_CONN_DONE:
-		tcpzc_conn_done(qp);
-		break;
-	case TCPZC_CONN_IDLE:
-	case TCPZC_CONN_UP:
-		break;
+	tcpzc_conn_step(qp);
+	/* Completions may have others follow; and there are new times. */
+	tcpzc_io_run(qp);
+	mutex_unlock(&qp->mutex);
+}
+
+/* A caller says nothing after its hello: what can be read is the end. */
+static bool tcpzc_hung_up(const struct sock *sk)
+{
+	return sk->sk_state != TCP_ESTABLISHED ||
+	       !skb_queue_empty_lockless(&sk->sk_receive_queue);
+}
+
+void tcpzc_conn_start(struct tcpzc_qp *qp)
+{
+	struct tcpzc_caller *caller;
+
+	tcpzc_conn_step(qp);
+	while ((caller = tcpzc_conn_unpark(qp))) {
+		if (tcpzc_hung_up(caller->sock->sk))
+			tcpzc_caller_free(caller);
+		else
+			tcpzc_conn_accept(qp, caller);
 	}
+	tcpzc_io_run(qp);
+}
+
+void tcpzc_conn_offer(struct tcpzc_qp *qp, struct tcpzc_caller *caller)
+{
+	mutex_lock(&qp->mutex);
+	/* A stale peer's connection may be over, and not yet put away. */
+	tcpzc_conn_step(qp);
+	tcpzc_conn_accept(qp, caller);
+	tcpzc_io_run(qp);
 	mutex_unlock(&qp->mutex);
 }
 
 void tcpzc_conn_init(struct tcpzc_qp *qp)
 {
-	INIT_DELAYED_WORK(&qp->conn.work, tcpzc_conn_work);
+	INIT_WORK(&qp->conn.work, tcpzc_conn_work);
 	init_waitqueue_head(&qp->conn.wait);
 }
 
@@ -607,8 +486,8 @@ void tcpzc_conn_exit(struct tcpzc_qp *qp)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
-	cancel_delayed_work_sync(&c->work);
+	cancel_work_sync(&c->work);
 	/* No socket calls back for a queue pair that has gone. */
-	WARN_ON_ONCE(c->sock || c->rsock || c->num_parked ||
-		     c->state != TCPZC_CONN_IDLE);
+	WARN_ON_ONCE(c->sock || c->rsock || tcpzc_conn_unpark(qp) ||
+		     tz_dial_state(&qp->eng) != TZ_DIAL_IDLE);
 }

@@ -119,7 +119,7 @@ static bool tcpzc_peer_closed(const struct sock *sk)
 static void tcpzc_rx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 {
 	struct tcpzc_rx rx = { .qp = qp, .now = now, .left = TCPZC_RX_BUDGET };
-	bool parting = qp->conn.state == TCPZC_CONN_PARTING;
+	bool parting = tz_dial_state(&qp->eng) == TZ_DIAL_PARTING;
 	read_descriptor_t desc = { .arg.data = &rx, .count = 1 };
 	u32 acked = tz_qp_acked_msn(&qp->eng);
 
@@ -201,7 +201,7 @@ static bool tcpzc_sq_promises(const struct tcpzc_qp *qp)
 /* Is there a pass to come, since the connection had no room for all there is? */
 static bool tcpzc_sq_waits(const struct tcpzc_qp *qp)
 {
-	return qp->tx_full_at && qp->conn.state == TCPZC_CONN_UP;
+	return qp->tx_full_at && tz_dial_state(&qp->eng) == TZ_DIAL_UP;
 }
 
 /*
@@ -377,7 +377,7 @@ static void tcpzc_tx(struct tcpzc_qp *qp, struct sock *sk, u64 now)
 
 static void tcpzc_arm_timer(struct tcpzc_qp *qp, u64 now)
 {
-	u64 at = tz_qp_deadline(&qp->eng), by = at;
+	u64 at = tz_dial_deadline(&qp->eng), by = at;
 
 	/* The looks of many queue pairs share an interrupt. */
 	if (qp->look_at) {
@@ -398,104 +398,60 @@ static void tcpzc_arm_timer(struct tcpzc_qp *qp, u64 now)
 			       HRTIMER_MODE_ABS_SOFT);
 }
 
-void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to)
+void tcpzc_conn_note(struct tcpzc_qp *qp)
+{
+	enum tz_dial_state now = tz_dial_state(&qp->eng);
+
+	lockdep_assert_held(&qp->lock);
+	if (qp->conn.noted == now)
+		return;
+	trace_tcpzc_conn(qp, qp->conn.noted, now);
+	qp->conn.noted = now;
+}
+
+void tcpzc_io_detach(struct tcpzc_qp *qp)
 {
 	lockdep_assert_held(&qp->lock);
-	trace_tcpzc_conn(qp, qp->conn.state, to);
-	qp->conn.state = to;
+	qp->conn.wsk = NULL;
+	qp->conn.rsk = NULL;
+	qp->tx_full_at = 0;
+	wake_up(&qp->conn.wait);
 }
 
-bool tcpzc_engine_connects(const struct tcpzc_qp *qp)
-{
-	lockdep_assert_held(&qp->lock);
-	switch (tz_qp_state(&qp->eng)) {
-	case TZ_RTR:
-	case TZ_RTS:
-	case TZ_SQD:
-		return !qp->dead;
-	default:
-		return false;
-	}
-}
-
-bool tcpzc_conn_wanted(const struct tcpzc_qp *qp)
-{
-	return tcpzc_engine_connects(qp) && !tz_qp_closing(&qp->eng) &&
-	       qp->conn.state < TCPZC_CONN_CUT;
-}
-
-/* qp->lock is held. The stream is over; processes clean up. */
+/* qp->lock is held. The stream, if there was one, is over; processes clean up. */
 static void tcpzc_io_lost(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
 
 	c->abort = !c->eof && tz_qp_must_reset(&qp->eng);
-	c->wsk = NULL;
-	c->rsk = NULL;
-	tcpzc_conn_move(qp, TCPZC_CONN_DONE);
-	tcpzc_count(qp->dev, TCPZC_CNT_CONNS_LOST, 1);
-	tz_qp_disconnected(&qp->eng, now);
-	wake_up(&c->wait);
-	mod_delayed_work(tcpzc_wq, &c->work, 0);
+	c->over = true;
+	if (tz_dial_connected(&qp->eng))
+		tcpzc_count(qp->dev, TCPZC_CNT_CONNS_LOST, 1);
+	tcpzc_io_detach(qp);
+	tz_dial_lost(&qp->eng, now);
+	queue_work(tcpzc_wq, &c->work);
 }
 
 /*
- * qp->lock is held. What is queued in the socket must not arrive after the failure
- * was reported: a process resets it before (tcpzc_conn_cut()).
+ * qp->lock is held: the connection's part of tcpzc_settle(). What a process must do
+ * is left to one (tcpzc_conn_work()).
  */
-static void tcpzc_io_cut(struct tcpzc_qp *qp)
-{
-	qp->conn.wsk = NULL;
-	qp->conn.rsk = NULL;
-	tcpzc_conn_move(qp, TCPZC_CONN_CUT);
-	wake_up(&qp->conn.wait);
-	mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
-}
-
-void tcpzc_io_was_cut(struct tcpzc_qp *qp)
-{
-	spin_lock_bh(&qp->lock);
-	tcpzc_conn_move(qp, TCPZC_CONN_DONE);
-	tcpzc_count(qp->dev, TCPZC_CNT_CONNS_LOST, 1);
-	tz_qp_disconnected(&qp->eng, ktime_get_ns());
-	spin_unlock_bh(&qp->lock);
-}
-
-/*
- * The engine wants the stream closed and has nothing more to say. If requests are
- * outstanding its last completions wait for the peer's end, or until the engine has
- * waited long enough.
- */
-static void tcpzc_io_finish(struct tcpzc_qp *qp, u64 now)
-{
-	struct tcpzc_conn *c = &qp->conn;
-
-	if (!tz_qp_must_reset(&qp->eng)) {
-		tcpzc_io_lost(qp, now);
-	} else if (!tz_qp_draining(&qp->eng)) {
-		tcpzc_io_cut(qp);
-	} else if (c->state == TCPZC_CONN_UP) {
-		tcpzc_conn_move(qp, TCPZC_CONN_PARTING);
-		mod_delayed_work(tcpzc_wq, &c->work, 0);
-	}
-}
-
-/* The connection's part of tcpzc_settle(). */
 static void tcpzc_settle_conn(struct tcpzc_qp *qp, u64 now)
 {
 	struct tcpzc_conn *c = &qp->conn;
+	enum tz_act act = tz_dial_act(&qp->eng);
 
-	if (c->state == TCPZC_CONN_UP || c->state == TCPZC_CONN_PARTING) {
-		/* Answers alone may still arrive. */
-		if (tz_qp_must_cut(&qp->eng) && tz_qp_must_reset(&qp->eng))
-			tcpzc_io_cut(qp);
-		else if (c->eof || tz_qp_must_cut(&qp->eng))
-			tcpzc_io_lost(qp, now);
-		else if (tz_qp_closing(&qp->eng) && !tz_qp_tx_pending(&qp->eng))
-			tcpzc_io_finish(qp, now);
-	} else if (tz_qp_closing(&qp->eng) && c->state < TCPZC_CONN_CUT) {
-		tcpzc_io_lost(qp, now);	/* it failed before it had a peer */
+	if (act == TZ_ACT_CLOSE || (c->eof && act != TZ_ACT_RESET &&
+				    tz_dial_connected(&qp->eng))) {
+		tcpzc_io_lost(qp, now);
+	} else if (act == TZ_ACT_RESET) {
+		/* What is queued in the socket must not arrive any more. */
+		tcpzc_io_detach(qp);
+		queue_work(tcpzc_wq, &c->work);
+	} else if (act != TZ_ACT_NONE) {
+		queue_work(tcpzc_wq, &c->work);
 	}
+	tcpzc_conn_note(qp);
 }
 
 /* qp->lock is held: what follows from a visit to the engine. */
@@ -504,6 +460,7 @@ static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
 	if (IS_ENABLED(CONFIG_KASAN)) {
 		const char *why = tz_qp_check(&qp->eng);
 
+		why = why ? why : tz_dial_check(&qp->eng);
 		WARN_ONCE(why, "%s\n", why);
 	}
 	if (!tz_qp_is_ud(&qp->eng))
@@ -518,10 +475,10 @@ static void tcpzc_settle(struct tcpzc_qp *qp, u64 now)
 /* qp->lock is held; before anything else is asked of the engine. */
 static void tcpzc_begin(struct tcpzc_qp *qp, u64 now)
 {
-	u64 at = tz_qp_deadline(&qp->eng);
+	u64 at = tz_dial_deadline(&qp->eng);
 
 	if (at && now >= at)
-		tz_qp_timer(&qp->eng, now);
+		tz_dial_timer(&qp->eng, now);
 	tz_qp_kick(&qp->eng, now);
 }
 
@@ -537,7 +494,8 @@ static void tcpzc_pass(struct tcpzc_qp *qp, struct sock *sk)
 	tcpzc_begin(qp, now);
 	if (sk && sk == c->rsk)
 		tcpzc_rx(qp, sk, now);
-	if (sk && sk == c->wsk && c->state == TCPZC_CONN_UP && !c->eof) {
+	if (sk && sk == c->wsk && tz_dial_state(&qp->eng) == TZ_DIAL_UP &&
+	    !c->eof) {
 		tcpzc_tx(qp, sk, now);
 		/* The peer has hung up: what it said may be the reason. */
 		if (c->eof && sk == c->rsk)
@@ -680,8 +638,8 @@ static void tcpzc_data_ready(struct sock *sk)
 		tcpzc_settle(qp, now);
 		if (tz_qp_tx_due(&qp->eng, now, qp->seen) && !qp->tx_full_at)
 			queue_work(system_bh_wq, &qp->bh_work);
-	} else if (qp->conn.state == TCPZC_CONN_GREETING) {
-		mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
+	} else if (tz_dial_state(&qp->eng) == TZ_DIAL_GREETING) {
+		queue_work(tcpzc_wq, &qp->conn.work);
 	}
 	spin_unlock_bh(&qp->lock);
 }
@@ -709,7 +667,7 @@ static void tcpzc_state_change(struct sock *sk)
 	else if (READ_ONCE(qp->conn.wsk) == sk)
 		queue_work(system_bh_wq, &qp->bh_work);
 	else
-		mod_delayed_work(tcpzc_wq, &qp->conn.work, 0);
+		queue_work(tcpzc_wq, &qp->conn.work);
 }
 
 static void tcpzc_error_report(struct sock *sk)
@@ -741,41 +699,28 @@ void tcpzc_sk_abandon(struct sock *sk)
 	release_sock(sk);
 }
 
-void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu)
+void tcpzc_io_attach(struct tcpzc_qp *qp)
 {
 	struct tcpzc_conn *c = &qp->conn;
+	bool up;
 
 	spin_lock_bh(&qp->lock);
-	if (!tcpzc_conn_wanted(qp)) {
-		/* It has failed meanwhile; tcpzc_conn_done() follows. */
-		spin_unlock_bh(&qp->lock);
-		return;
+	/* If it has failed meanwhile tcpzc_conn_reset() follows. */
+	up = tz_dial_up(&qp->eng, ktime_get_ns());
+	if (up) {
+		c->wsk = c->sock->sk;
+		c->rsk = c->rsock->sk;
+		c->eof = false;
+		c->abort = false;
+		c->asking = false;
+		c->near.sk = NULL;
+		qp->tx_full_at = 0;
+		tcpzc_count(qp->dev, TCPZC_CNT_CONNS, 1);
 	}
-	c->wsk = c->sock->sk;
-	c->rsk = c->rsock->sk;
-	c->eof = false;
-	c->abort = false;
-	c->asking = false;
-	c->near.sk = NULL;
-	tcpzc_conn_move(qp, TCPZC_CONN_UP);
-	qp->tx_full_at = 0;
-	tz_qp_connected(&qp->eng, max_pdu, ktime_get_ns());
+	tcpzc_conn_note(qp);
 	spin_unlock_bh(&qp->lock);
-	tcpzc_count(qp->dev, TCPZC_CNT_CONNS, 1);
 	/* What came before the callbacks knew where to put it. */
 	tcpzc_io_run(qp);
-}
-
-enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp)
-{
-	enum tcpzc_conn_state was = qp->conn.state;
-
-	lockdep_assert_held(&qp->lock);
-	qp->conn.wsk = NULL;
-	qp->conn.rsk = NULL;
-	qp->tx_full_at = 0;
-	tcpzc_conn_move(qp, TCPZC_CONN_IDLE);
-	return was;
 }
 
 /* ---- life --------------------------------------------------------------- */

@@ -6,32 +6,20 @@
  * so one that is released while the peer has not acknowledged everything stays
  * where it is, until the network namespace ends, if a packet is lost or the
  * peer's window was closed. So it is kept until TCP is done with it, and reset if
- * that takes too long.
+ * that takes too long (TZ_LINGER_NS).
  */
 #include <linux/slab.h>
 #include <net/tcp.h>
 
 #include "tcpzc.h"
 
-/* The peer may keep its side open so long; or take so long to read. */
-#define TCPZC_LINGER_MS		2000
-#define TCPZC_DELIVER_MS	60000
-#define TCPZC_DELIVER_UC_MS	3000
-/* Strangers cost so many sockets for so long; then the oldest is reset. */
-#define TCPZC_REFUSED_MS	1000
-#define TCPZC_MAX_REFUSED	64
-/* Who sends more than can have been on its way is not listened to any more. */
-#define TCPZC_LINGER_BYTES	(64u << 20)
-
 struct tcpzc_lingering {
-	struct list_head node;		/* tcpzc_net.lingering, .refused */
+	struct list_head node;		/* tcpzc_lingerers.list */
 	struct tcpzc_net *tnet;
+	struct tcpzc_lingerers *all;
 	struct socket *sock;
 	struct delayed_work work;
-	unsigned long patience;		/* jiffies; then an open peer is left */
-	unsigned long deadline;		/* jiffies; then it is reset */
-	u32 bytes;			/* discarded; under the socket's lock */
-	bool refused;
+	struct tz_linger tz;		/* under the socket's lock */
 };
 
 void tcpzc_sock_reset(struct socket *sock)
@@ -45,14 +33,12 @@ static int tcpzc_linger_actor(read_descriptor_t *desc, struct sk_buff *skb,
 {
 	struct tcpzc_lingering *l = desc->arg.data;
 
-	if (l->bytes >= TCPZC_LINGER_BYTES)
-		return 0;
-	l->bytes += len;
+	tz_linger_read(&l->tz, len);
 	return len;
 }
 
 /* Has the peer acknowledged all, our end included? */
-static bool tcpzc_linger_delivered(const struct sock *sk)
+static bool tcpzc_linger_taken(const struct sock *sk)
 {
 	return (1 << sk->sk_state) & (TCPF_FIN_WAIT2 | TCPF_CLOSE);
 }
@@ -60,10 +46,8 @@ static bool tcpzc_linger_delivered(const struct sock *sk)
 static bool tcpzc_linger_over(const struct tcpzc_lingering *l,
 			      const struct sock *sk)
 {
-	if (sk->sk_state == TCP_CLOSE || l->bytes >= TCPZC_LINGER_BYTES)
-		return true;
-	return time_after_eq(jiffies, tcpzc_linger_delivered(sk) ?
-					      l->patience : l->deadline);
+	return sk->sk_state == TCP_CLOSE ||
+	       tz_linger_over(&l->tz, tcpzc_linger_taken(sk), ktime_get_ns());
 }
 
 /* Called with the socket's lock, like those of io.c. */
@@ -86,8 +70,8 @@ static void tcpzc_linger_ignore(struct sock *sk)
 /* Nobody else knows @l any more. */
 static void tcpzc_linger_free(struct tcpzc_lingering *l)
 {
-	/* Of one who was refused nothing stays, not even a FIN_WAIT_2. */
-	if (!l->refused && tcpzc_linger_delivered(l->sock->sk))
+	/* Of a caller that was refused nothing stays, not even a FIN_WAIT_2. */
+	if (l->all != &l->tnet->refused && tcpzc_linger_taken(l->sock->sk))
 		sock_release(l->sock);
 	else
 		tcpzc_sock_reset(l->sock);
@@ -98,7 +82,7 @@ static void tcpzc_linger_unlist(struct tcpzc_lingering *l)
 {
 	lockdep_assert_held(&l->tnet->linger_lock);
 	list_del_init(&l->node);
-	l->tnet->num_refused -= l->refused;
+	l->all->num--;
 }
 
 /* True for the one who takes it off the list. */
@@ -114,7 +98,15 @@ static bool tcpzc_linger_take(struct tcpzc_lingering *l)
 	return mine;
 }
 
-/* If not, there is another time to look: @l->deadline, or a callback. */
+/* Look again when that may have changed by itself; a callback may come before. */
+static void tcpzc_linger_later(struct tcpzc_lingering *l)
+{
+	u64 now = ktime_get_ns(), at = tz_linger_deadline(&l->tz, now);
+
+	mod_delayed_work(tcpzc_wq, &l->work,
+			 at > now ? nsecs_to_jiffies(at - now) + 1 : 0);
+}
+
 static bool tcpzc_linger_is_over(struct tcpzc_lingering *l)
 {
 	struct sock *sk = l->sock->sk;
@@ -123,7 +115,7 @@ static bool tcpzc_linger_is_over(struct tcpzc_lingering *l)
 	lock_sock(sk);
 	over = tcpzc_linger_over(l, sk);
 	if (!over)
-		mod_delayed_work(tcpzc_wq, &l->work, l->deadline - jiffies);
+		tcpzc_linger_later(l);
 	release_sock(sk);
 	return over;
 }
@@ -146,8 +138,8 @@ static void tcpzc_linger_list(struct tcpzc_lingering *l)
 	struct tcpzc_net *tnet = l->tnet;
 
 	spin_lock_bh(&tnet->linger_lock);
-	list_add_tail(&l->node, l->refused ? &tnet->refused : &tnet->lingering);
-	tnet->num_refused += l->refused;
+	list_add_tail(&l->node, &l->all->list);
+	l->all->num++;
 	spin_unlock_bh(&tnet->linger_lock);
 }
 
@@ -165,14 +157,38 @@ static void tcpzc_linger_start(struct tcpzc_lingering *l)
 	sk->sk_write_space = tcpzc_linger_ignore;
 	write_unlock_bh(&sk->sk_callback_lock);
 	tcpzc_linger_list(l);
-	queue_delayed_work(tcpzc_wq, &l->work, l->patience - jiffies);
+	tcpzc_linger_later(l);
 	/* The end may have come before this. */
 	tcpzc_linger_ready(sk);
 	release_sock(sk);
 }
 
-static void tcpzc_linger_add(struct tcpzc_net *tnet, struct socket *sock,
-			     bool refused, u32 patience_ms, u32 deliver_ms)
+/* The oldest of @all, if there are more than @max. */
+static struct tcpzc_lingering *tcpzc_linger_first(struct tcpzc_net *tnet,
+						  struct tcpzc_lingerers *all,
+						  u32 max)
+{
+	struct tcpzc_lingering *l = NULL;
+
+	spin_lock_bh(&tnet->linger_lock);
+	if (all->num > max) {
+		l = list_first_entry(&all->list, struct tcpzc_lingering, node);
+		tcpzc_linger_unlist(l);
+	}
+	spin_unlock_bh(&tnet->linger_lock);
+	return l;
+}
+
+/* To be called by the one that has taken @l off its list. */
+static void tcpzc_linger_end(struct tcpzc_lingering *l)
+{
+	tcpzc_sk_abandon(l->sock->sk);
+	cancel_delayed_work_sync(&l->work);
+	tcpzc_linger_free(l);
+}
+
+void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock,
+		  enum tz_linger_kind kind)
 {
 	struct tcpzc_lingering *l = kzalloc(sizeof(*l), GFP_KERNEL);
 
@@ -181,50 +197,17 @@ static void tcpzc_linger_add(struct tcpzc_net *tnet, struct socket *sock,
 		return;
 	}
 	l->tnet = tnet;
+	l->all = kind == TZ_LINGER_REFUSED ? &tnet->refused : &tnet->lingering;
 	l->sock = sock;
-	l->refused = refused;
-	l->patience = jiffies + msecs_to_jiffies(patience_ms);
-	l->deadline = jiffies + msecs_to_jiffies(deliver_ms);
+	tz_linger_start(&l->tz, kind, ktime_get_ns());
 	INIT_DELAYED_WORK(&l->work, tcpzc_linger_work);
 	kernel_sock_shutdown(sock, SHUT_WR);
 	tcpzc_linger_start(l);
-}
-
-/* The oldest of @list, if there are more than @max of those who were refused. */
-static struct tcpzc_lingering *tcpzc_linger_first(struct tcpzc_net *tnet,
-						  struct list_head *list, u32 max)
-{
-	struct tcpzc_lingering *l = NULL;
-
-	spin_lock_bh(&tnet->linger_lock);
-	if (list != &tnet->refused || tnet->num_refused > max)
-		l = list_first_entry_or_null(list, struct tcpzc_lingering, node);
+	l = tcpzc_linger_first(tnet, &tnet->refused, tnet->refused.max);
 	if (l)
-		tcpzc_linger_unlist(l);
-	spin_unlock_bh(&tnet->linger_lock);
-	return l;
-}
-
-/* Only who has taken @l off its list may do this. */
-static void tcpzc_linger_end(struct tcpzc_lingering *l)
-{
-	tcpzc_sk_abandon(l->sock->sk);
-	cancel_delayed_work_sync(&l->work);
-	tcpzc_linger_free(l);
-}
-
-void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock, bool uc)
-{
-	tcpzc_linger_add(tnet, sock, false, TCPZC_LINGER_MS,
-			 uc ? TCPZC_DELIVER_UC_MS : TCPZC_DELIVER_MS);
-}
-
-void tcpzc_linger_refused(struct tcpzc_net *tnet, struct socket *sock)
-{
-	struct tcpzc_lingering *l;
-
-	tcpzc_linger_add(tnet, sock, true, TCPZC_REFUSED_MS, TCPZC_REFUSED_MS);
-	while ((l = tcpzc_linger_first(tnet, &tnet->refused, TCPZC_MAX_REFUSED)))
+		tcpzc_linger_end(l);
+	l = tcpzc_linger_first(tnet, &tnet->lingering, tnet->lingering.max);
+	if (l)
 		tcpzc_linger_end(l);
 }
 

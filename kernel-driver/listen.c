@@ -3,9 +3,8 @@
  * listen.c - the well-known port of a network namespace, and connections that
  * have not said yet for which queue pair they are.
  *
- * A namespace listens as long as it has tcpzc devices. What connects has
- * TCPZC_HELLO_MS to say its hello; at most TCPZC_MAX_PENDING connections are in
- * that state, the oldest gives way.
+ * A namespace listens as long as it has tcpzc devices. Callers wait in its lobby
+ * (tz_dial.h) until their hello is complete.
  */
 #include <linux/random.h>
 #include <linux/slab.h>
@@ -19,92 +18,12 @@
 
 #define TCPZC_BACKLOG		1024
 #define TCPZC_ACCEPTS		64	/* per turn */
-#define TCPZC_MAX_PENDING	256
-#define TCPZC_HELLO_MS		5000
-
-struct tcpzc_pending {
-	struct list_head node;		/* tcpzc_net.pending */
-	struct tcpzc_net *tnet;
-	struct socket *sock;
-	struct work_struct work;
-	unsigned long expires;		/* jiffies */
-	u32 got;			/* bytes of the hello */
-	struct tz_hello hello;
-};
 
 static unsigned int tcpzc_net_id;
 
 const int tcpzc_families[TCPZC_FAMILIES] = { AF_INET, AF_INET6 };
 
-/* ---- pending connections ------------------------------------------------ */
-
-static void tcpzc_pending_free(struct tcpzc_pending *p)
-{
-	if (p->sock)
-		tcpzc_sock_reset(p->sock);
-	kfree(p);
-}
-
-/* True for the one who takes it off the list. */
-static bool tcpzc_pending_take(struct tcpzc_pending *p)
-{
-	struct tcpzc_net *tnet = p->tnet;
-	bool mine;
-
-	spin_lock_bh(&tnet->pending_lock);
-	mine = !list_empty(&p->node);
-	if (mine) {
-		list_del_init(&p->node);
-		tnet->num_pending--;
-	}
-	spin_unlock_bh(&tnet->pending_lock);
-	return mine;
-}
-
-/* The oldest one if it is late, or if there are more than @max. */
-static struct tcpzc_pending *tcpzc_pending_late(struct tcpzc_net *tnet, u32 max)
-{
-	struct tcpzc_pending *p;
-
-	spin_lock_bh(&tnet->pending_lock);
-	p = list_first_entry_or_null(&tnet->pending, struct tcpzc_pending, node);
-	if (p && (tnet->num_pending > max ||
-		  time_after_eq(jiffies, p->expires))) {
-		list_del_init(&p->node);
-		tnet->num_pending--;
-	} else {
-		p = NULL;
-	}
-	spin_unlock_bh(&tnet->pending_lock);
-	return p;
-}
-
-/* At the device that was called. */
-static void tcpzc_pending_count(struct tcpzc_pending *p, enum tcpzc_counter what)
-{
-	struct tcpzc_dev *dev = NULL;
-	u8 gid[16];
-
-	if (tcpzc_own_gid(p->sock, gid))
-		dev = tcpzc_dev_of_gid(p->tnet, gid, 0);
-	if (!dev)
-		return;
-	tcpzc_count(dev, what, 1);
-	ib_device_put(&dev->ib);
-}
-
-static void tcpzc_pending_expire(struct tcpzc_net *tnet, u32 max)
-{
-	struct tcpzc_pending *p;
-
-	while ((p = tcpzc_pending_late(tnet, max))) {
-		tcpzc_sk_abandon(p->sock->sk);
-		/* If it runs it finds that it came too late. */
-		cancel_work_sync(&p->work);
-		tcpzc_pending_count(p, TCPZC_CNT_HELLOS_EXPIRED);
-		tcpzc_pending_free(p);
-	}
-}
+/* ---- devices by GID ----------------------------------------------------- */
 
 bool tcpzc_dev_has_gid(struct tcpzc_dev *dev, const u8 *gid)
 {
@@ -144,9 +63,55 @@ struct tcpzc_dev *tcpzc_dev_of_gid(struct tcpzc_net *tnet, const u8 *gid,
 	return found;
 }
 
+/* ---- callers ------------------------------------------------------------ */
+
+void tcpzc_caller_free(struct tcpzc_caller *caller)
+{
+	tcpzc_sock_reset(caller->sock);
+	kfree(caller);
+}
+
+struct socket *tcpzc_caller_sock(struct tcpzc_caller *caller)
+{
+	struct socket *sock = caller->sock;
+
+	kfree(caller);
+	return sock;
+}
+
+void tcpzc_caller_refuse(struct tcpzc_caller *caller, enum tz_hello_status why)
+{
+	struct tcpzc_net *tnet = caller->tnet;
+	struct tz_hello hello;
+
+	tz_shake_refuse(&caller->call.rx.hello, why, &hello);
+	tcpzc_send_hello(caller->sock, &hello);
+	tcpzc_linger(tnet, tcpzc_caller_sock(caller), TZ_LINGER_REFUSED);
+}
+
+static struct tcpzc_caller *tcpzc_caller_of(struct tz_caller *call)
+{
+	return call ? container_of(call, struct tcpzc_caller, call) : NULL;
+}
+
+/* At the device that was called. */
+static void tcpzc_caller_count(struct tcpzc_caller *caller,
+			       enum tcpzc_counter what)
+{
+	struct tcpzc_dev *dev = NULL;
+	u8 gid[16];
+
+	if (tcpzc_own_gid(caller->sock, gid))
+		dev = tcpzc_dev_of_gid(caller->tnet, gid, 0);
+	if (!dev)
+		return;
+	tcpzc_count(dev, what, 1);
+	ib_device_put(&dev->ib);
+}
+
 /* The queue pair that a hello is for, with a reference. */
-static struct tcpzc_qp *tcpzc_pending_qp(struct tcpzc_net *tnet,
-					 const struct tz_hello *hello)
+static struct tcpzc_qp *tcpzc_caller_qp(struct tcpzc_net *tnet,
+					const struct tz_hello *hello)
 {
 	struct tcpzc_qp *qp = tcpzc_qp_find(tnet, hello->dst_gid,
 					    le32_to_cpu(hello->dst_qpn));
@@ -158,121 +123,182 @@ static struct tcpzc_qp *tcpzc_pending_qp(struct tcpzc_net *tnet,
 	return qp;
 }
 
-/* The hello is complete: hand the connection to its queue pair. */
-static void tcpzc_pending_done(struct tcpzc_pending *p)
+/* The hello is complete: let its queue pair judge it. */
+static void tcpzc_caller_done(struct tcpzc_caller *caller)
 {
-	enum tz_hello_status why = tz_shake_check(&p->hello);
-	struct tz_hello refusal;
-	struct tcpzc_qp *qp;
+	struct tcpzc_qp *qp = tcpzc_caller_qp(caller->tnet,
+					      &caller->call.rx.hello);
 
-	if (why == TZ_HELLO_OK && p->hello.status)
-		why = TZ_HELLO_MALFORMED;
-	if (why == TZ_HELLO_MALFORMED) {
-		tcpzc_pending_count(p, TCPZC_CNT_HELLOS_GARBAGE);
+	if (!qp) {
+		tcpzc_caller_count(caller, TCPZC_CNT_HELLOS_REFUSED);
+		tcpzc_caller_refuse(caller, TZ_HELLO_REFUSED);
 		return;
 	}
-	if (why == TZ_HELLO_OK) {
-		qp = tcpzc_pending_qp(p->tnet, &p->hello);
-		if (qp) {
-			tcpzc_conn_offer(qp, p->sock, &p->hello);
-			p->sock = NULL;
-			tcpzc_qp_put(qp);
-			return;
-		}
-		why = TZ_HELLO_REFUSED;
-	}
-	tcpzc_pending_count(p, TCPZC_CNT_HELLOS_REFUSED);
-	tz_shake_refuse(&p->hello, why, &refusal);
-	tcpzc_send_hello(p->sock, &refusal);
-	tcpzc_linger_refused(p->tnet, p->sock);
-	p->sock = NULL;
+	tcpzc_conn_offer(qp, caller);
+	tcpzc_qp_put(qp);
 }
 
-static void tcpzc_pending_work(struct work_struct *work)
+/* Read up to the socket's own -EAGAIN; 0: all of the hello that there was. */
+static int tcpzc_caller_read(struct tcpzc_caller *caller,
+			     enum tz_hello_got *got)
 {
-	struct tcpzc_pending *p = container_of(work, struct tcpzc_pending, work);
-	int rc = tcpzc_recv_hello(p->sock, &p->hello, &p->got);
+	u32 want;
+	u8 *ptr;
+	int n;
 
-	if (rc == -EAGAIN || !tcpzc_pending_take(p))
+	*got = TZ_HELLO_MORE;
+	do {
+		want = tz_hello_want(&caller->call.rx, &ptr);
+		n = tcpzc_recv_hello(caller->sock, ptr, want);
+		if (n < 0)
+			return n;
+		*got = tz_caller_take(&caller->call, n);
+	} while (*got == TZ_HELLO_MORE);
+	return 0;
+}
+
+/* True for the one who takes it out of the lobby. */
+static bool tcpzc_caller_leave(struct tcpzc_caller *caller)
+{
+	struct tcpzc_net *tnet = caller->tnet;
+	bool mine;
+
+	spin_lock_bh(&tnet->lobby_lock);
+	mine = tz_lobby_leave(&tnet->lobby, &caller->call);
+	spin_unlock_bh(&tnet->lobby_lock);
+	return mine;
+}
+
+static void tcpzc_caller_work(struct work_struct *work)
+{
+	struct tcpzc_caller *caller = container_of(work, struct tcpzc_caller,
+						   work);
+	enum tz_hello_got got;
+	int rc = tcpzc_caller_read(caller, &got);
+
+	if (rc == -EAGAIN || !tcpzc_caller_leave(caller))
 		return;
-	tcpzc_sk_abandon(p->sock->sk);
+	tcpzc_sk_abandon(caller->sock->sk);
 	/* A callback may have queued the work once more before that. */
-	cancel_work(&p->work);
-	if (!rc)
-		tcpzc_pending_done(p);
-	else if (rc == -EPROTO)
-		tcpzc_pending_count(p, TCPZC_CNT_HELLOS_GARBAGE);
-	tcpzc_pending_free(p);
+	cancel_work(&caller->work);
+	if (rc) {
+		tcpzc_caller_free(caller);
+		return;
+	}
+	switch (got) {
+	case TZ_HELLO_COMPLETE:
+		tcpzc_caller_done(caller);
+		break;
+	case TZ_HELLO_FOREIGN:
+		tcpzc_caller_count(caller, TCPZC_CNT_HELLOS_REFUSED);
+		tcpzc_caller_refuse(caller, TZ_HELLO_BAD_VERSION);
+		break;
+	default:
+		tcpzc_caller_count(caller, TCPZC_CNT_HELLOS_GARBAGE);
+		tcpzc_caller_free(caller);
+		break;
+	}
 }
 
 /* Called with the socket's lock, like those of io.c. */
-static void tcpzc_pending_ready(struct sock *sk)
+static void tcpzc_caller_ready(struct sock *sk)
 {
-	struct tcpzc_pending *p = sk->sk_user_data;
+	struct tcpzc_caller *caller = sk->sk_user_data;
 
-	if (p)
-		queue_work(tcpzc_wq, &p->work);
+	if (caller)
+		queue_work(tcpzc_wq, &caller->work);
 }
 
-static void tcpzc_pending_ignore(struct sock *sk)
+static void tcpzc_caller_ignore(struct sock *sk)
 {
 }
 
-static void tcpzc_pending_start(struct tcpzc_pending *p)
+static void tcpzc_caller_start(struct tcpzc_caller *caller)
 {
-	struct sock *sk = p->sock->sk;
+	struct sock *sk = caller->sock->sk;
 
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_user_data = p;
-	sk->sk_data_ready = tcpzc_pending_ready;
-	sk->sk_state_change = tcpzc_pending_ready;
-	sk->sk_error_report = tcpzc_pending_ready;
-	sk->sk_write_space = tcpzc_pending_ignore;
+	sk->sk_user_data = caller;
+	sk->sk_data_ready = tcpzc_caller_ready;
+	sk->sk_state_change = tcpzc_caller_ready;
+	sk->sk_error_report = tcpzc_caller_ready;
+	sk->sk_write_space = tcpzc_caller_ignore;
 	write_unlock_bh(&sk->sk_callback_lock);
 	/* The hello may be there already. */
-	queue_work(tcpzc_wq, &p->work);
+	queue_work(tcpzc_wq, &caller->work);
 	release_sock(sk);
 }
 
-static void tcpzc_pending_add(struct tcpzc_net *tnet, struct socket *sock)
+/* It was taken out of the lobby, by this one: its work finds that it is too late. */
+static void tcpzc_caller_dismiss(struct tcpzc_caller *caller)
 {
-	struct tcpzc_pending *p = kzalloc(sizeof(*p), GFP_KERNEL);
-
-	if (!p) {
-		tcpzc_sock_reset(sock);
-		return;
-	}
-	p->tnet = tnet;
-	p->sock = sock;
-	p->expires = jiffies + msecs_to_jiffies(TCPZC_HELLO_MS);
-	INIT_WORK(&p->work, tcpzc_pending_work);
-	spin_lock_bh(&tnet->pending_lock);
-	list_add_tail(&p->node, &tnet->pending);
-	tnet->num_pending++;
-	spin_unlock_bh(&tnet->pending_lock);
-	tcpzc_pending_start(p);
-	queue_delayed_work(tcpzc_wq, &tnet->expire_work,
-			   msecs_to_jiffies(TCPZC_HELLO_MS));
+	tcpzc_sk_abandon(caller->sock->sk);
+	cancel_work_sync(&caller->work);
+	tcpzc_caller_count(caller, TCPZC_CNT_HELLOS_EXPIRED);
+	tcpzc_caller_free(caller);
 }
 
-/*
- * Only this work and the end of the namespace free connections of others'
- * works, and neither runs beside the other: see tcpzc_net_stop().
- */
+static void tcpzc_caller_add(struct tcpzc_net *tnet, struct socket *sock)
+{
+	struct tcpzc_caller *caller = kzalloc(sizeof(*caller), GFP_KERNEL);
+	struct tcpzc_caller *leaves;
+	u8 from[16];
+
+	if (!caller || !tcpzc_peer_gid(sock, from)) {
+		tcpzc_sock_reset(sock);
+		kfree(caller);
+		return;
+	}
+	caller->tnet = tnet;
+	caller->sock = sock;
+	INIT_WORK(&caller->work, tcpzc_caller_work);
+	spin_lock_bh(&tnet->lobby_lock);
+	leaves = tcpzc_caller_of(tz_lobby_enter(&tnet->lobby, &caller->call,
+						from, ktime_get_ns()));
+	spin_unlock_bh(&tnet->lobby_lock);
+	tcpzc_caller_start(caller);
+	queue_delayed_work(tcpzc_wq, &tnet->expire_work,
+			   nsecs_to_jiffies(TZ_CALLER_NS));
+	if (leaves)
+		tcpzc_caller_dismiss(leaves);
+}
+
 static void tcpzc_expire_work(struct work_struct *work)
 {
 	struct tcpzc_net *tnet = container_of(to_delayed_work(work),
 					      struct tcpzc_net, expire_work);
-	bool more;
+	struct tcpzc_caller *caller;
+	u64 now = ktime_get_ns(), at;
 
-	tcpzc_pending_expire(tnet, TCPZC_MAX_PENDING);
-	spin_lock_bh(&tnet->pending_lock);
-	more = !list_empty(&tnet->pending);
-	spin_unlock_bh(&tnet->pending_lock);
-	if (more)
+	/* Not one that is just being added. */
+	mutex_lock(&tnet->lock);
+	do {
+		spin_lock_bh(&tnet->lobby_lock);
+		caller = tcpzc_caller_of(tz_lobby_expired(&tnet->lobby, now));
+		at = tz_lobby_deadline(&tnet->lobby);
+		spin_unlock_bh(&tnet->lobby_lock);
+		if (caller)
+			tcpzc_caller_dismiss(caller);
+	} while (caller);
+	mutex_unlock(&tnet->lock);
+	if (at)
 		queue_delayed_work(tcpzc_wq, &tnet->expire_work,
-				   msecs_to_jiffies(TCPZC_HELLO_MS) / 10);
+				   at > now ? nsecs_to_jiffies(at - now) + 1 : 0);
+}
+
+/* No caller comes any more. */
+static void tcpzc_callers_dismiss(struct tcpzc_net *tnet)
+{
+	struct tcpzc_caller *caller;
+
+	do {
+		spin_lock_bh(&tnet->lobby_lock);
+		caller = tcpzc_caller_of(tz_lobby_empty(&tnet->lobby));
+		spin_unlock_bh(&tnet->lobby_lock);
+		if (caller)
+			tcpzc_caller_dismiss(caller);
+	} while (caller);
 }
 
 /* ---- listening sockets -------------------------------------------------- */
@@ -286,9 +312,7 @@ static bool tcpzc_accept_from(struct tcpzc_net *tnet, struct socket *listener)
 	for (i = 0; i < TCPZC_ACCEPTS; i++) {
 		if (kernel_accept(listener, &sock, O_NONBLOCK))
 			return true;
-		tcpzc_pending_add(tnet, sock);
-		if (READ_ONCE(tnet->num_pending) > TCPZC_MAX_PENDING)
-			mod_delayed_work(tcpzc_wq, &tnet->expire_work, 0);
+		tcpzc_caller_add(tnet, sock);
 	}
 	return false;
 }
@@ -435,8 +459,8 @@ static void tcpzc_net_stop(struct tcpzc_net *tnet)
 {
 	cancel_work_sync(&tnet->accept_work);
 	cancel_delayed_work_sync(&tnet->expire_work);
-	tcpzc_pending_expire(tnet, 0);
-	/* A connection that was just taken may still hand over its socket. */
+	tcpzc_callers_dismiss(tnet);
+	/* A caller that has just left the lobby may still hand over its socket. */
 	flush_workqueue(tcpzc_wq);
 	tcpzc_linger_flush(tnet);
 }
@@ -481,11 +505,12 @@ static int __net_init tcpzc_net_init(struct net *net)
 	init_waitqueue_head(&tnet->wait);
 	INIT_WORK(&tnet->accept_work, tcpzc_accept_work);
 	INIT_DELAYED_WORK(&tnet->expire_work, tcpzc_expire_work);
-	spin_lock_init(&tnet->pending_lock);
-	INIT_LIST_HEAD(&tnet->pending);
+	spin_lock_init(&tnet->lobby_lock);
 	spin_lock_init(&tnet->linger_lock);
-	INIT_LIST_HEAD(&tnet->lingering);
-	INIT_LIST_HEAD(&tnet->refused);
+	INIT_LIST_HEAD(&tnet->lingering.list);
+	tnet->lingering.max = TZ_MAX_LINGERING;
+	INIT_LIST_HEAD(&tnet->refused.list);
+	tnet->refused.max = TZ_MAX_REFUSED;
 	return 0;
 }
 

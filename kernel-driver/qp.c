@@ -462,7 +462,8 @@ static void tcpzc_engine_abandon(struct tcpzc_qp *qp)
 	if (tz_qp_state(&qp->eng) == TZ_RESET)
 		return;
 	tz_qp_modify(&qp->eng, &err, TZ_QP_STATE, ktime_get_ns());
-	tz_qp_disconnected(&qp->eng, ktime_get_ns());
+	if (!tz_qp_is_ud(&qp->eng) && tz_dial_state(&qp->eng) != TZ_DIAL_DONE)
+		tz_dial_lost(&qp->eng, ktime_get_ns());
 }
 
 /*
@@ -514,8 +515,6 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 		tcpzc_conn_start(qp);
 	else
 		tcpzc_io_run(qp);
-	if (from == TZ_RTR && to == TZ_RTS)
-		tcpzc_conn_ready_to_send(qp);
 	return 0;
 }
 

@@ -240,22 +240,6 @@ static void tcpzc_counter_init(struct rdma_counter *counter)
 
 /* ---- resources ---------------------------------------------------------- */
 
-static const char *tcpzc_conn_name(enum tcpzc_conn_state state)
-{
-	static const char * const names[] = {
-		[TCPZC_CONN_IDLE] = "idle",
-		[TCPZC_CONN_DIALING] = "dialing",
-		[TCPZC_CONN_GREETING] = "greeting",
-		[TCPZC_CONN_BACKOFF] = "backoff",
-		[TCPZC_CONN_UP] = "up",
-		[TCPZC_CONN_PARTING] = "parting",
-		[TCPZC_CONN_CUT] = "cut",
-		[TCPZC_CONN_DONE] = "done",
-	};
-
-	return names[state];
-}
-
 static int tcpzc_put_addr(struct sk_buff *msg, const char *name,
 			  struct socket *sock,
 			  int (*get)(struct socket *, struct sockaddr *))
@@ -275,7 +259,7 @@ static int tcpzc_put_conn(struct sk_buff *msg, struct tcpzc_qp *qp)
 	int rc;
 
 	rc = rdma_nl_put_driver_string(msg, "conn",
-				       tcpzc_conn_name(qp->conn.state));
+				       tz_dial_state_name(tz_dial_state(&qp->eng)));
 	if (!rc && sock)
 		rc = tcpzc_put_addr(msg, "local", sock, kernel_getsockname);
 	if (!rc && sock)

@@ -58,9 +58,9 @@
 
 #include "compat.h"
 #include "tz_attr.h"
+#include "tz_dial.h"
 #include "tz_key.h"
 #include "tz_qp.h"
-#include "tz_shake.h"
 #include "tz_ud.h"
 #include <rdma/tcpzc-abi.h>
 
@@ -220,25 +220,6 @@ struct tcpzc_srq {
 	struct work_struct feed_work;
 };
 
-/* Where a QP's connection stands. */
-enum tcpzc_conn_state {
-	TCPZC_CONN_IDLE,		/* before RTR, or waiting for the peer */
-	TCPZC_CONN_DIALING,		/* TCP connects */
-	TCPZC_CONN_GREETING,		/* hello sent, waiting for the answer */
-	TCPZC_CONN_BACKOFF,		/* failed; again later */
-	TCPZC_CONN_UP,
-	TCPZC_CONN_PARTING,		/* all said; waiting for the peer's end */
-	TCPZC_CONN_CUT,			/* to be reset before the engine hears of it */
-	TCPZC_CONN_DONE			/* over, for good */
-};
-
-#define TCPZC_MAX_PARKED	4
-
-struct tcpzc_parked {
-	struct socket *sock;
-	struct tz_hello hello;
-};
-
 /* What near.c has found out of a connection whose packets go to an interface. */
 struct tcpzc_near {
 	const struct sock *sk;		/* NULL: nothing */
@@ -246,31 +227,35 @@ struct tcpzc_near {
 	bool ok;
 };
 
+/* The sockets of a queue pair; where the connection stands the engine knows. */
 struct tcpzc_conn {
-	enum tcpzc_conn_state state;	/* written under qp->mutex and qp->lock */
 	struct socket *sock;		/* that we write to; under qp->mutex */
 	struct socket *rsock;		/*
 					 * that we read from: the same, but for a
 					 * QP connected to itself
 					 */
-	struct sock *wsk, *rsk;		/* theirs while UP or PARTING; under qp->lock */
-	u64 session_id;
-	u32 backoff_ms;
-	u32 hello_got;			/* bytes */
-	struct tz_hello hello;
-	struct tcpzc_parked parked[TCPZC_MAX_PARKED];
-	u32 num_parked;
 	/* Under qp->lock: */
+	struct sock *wsk, *rsk;		/* theirs while passes may use them */
+	enum tz_dial_state noted;	/* the state that was traced last */
 	struct tcpzc_near near;
 	bool eof;			/* the stream has ended */
+	bool over;			/* and the engine knows: sockets to be put away */
 	bool abort;			/*
 					 * close by a reset: what has not been
 					 * delivered must not be, later
 					 */
 	bool asking;			/* keepalive asks the peer's host; with the socket */
-	struct delayed_work work;	/* everything that may sleep */
+	struct work_struct work;	/* everything that may sleep */
 	struct work_struct owned_work;	/* the socket was owned by a process */
 	wait_queue_head_t wait;		/* for the peer's end */
+};
+
+/* A stream from outside whose queue pair has not taken it yet. */
+struct tcpzc_caller {
+	struct tz_caller call;
+	struct tcpzc_net *tnet;
+	struct socket *sock;
+	struct work_struct work;	/* reads its hello */
 };
 
 /*
@@ -555,23 +540,12 @@ void tcpzc_io_kick(struct tcpzc_qp *qp);
 /* Have @sk call back for @qp; no more. May sleep. */
 void tcpzc_sk_adopt(struct sock *sk, struct tcpzc_qp *qp);
 void tcpzc_sk_abandon(struct sock *sk);
-/* The connection qp->conn.sock (and .rsock) is established: use it. */
-void tcpzc_io_attach(struct tcpzc_qp *qp, u32 max_pdu);
-/* The connection's state changes; qp->lock is held. */
-void tcpzc_conn_move(struct tcpzc_qp *qp, enum tcpzc_conn_state to);
-/* TCPZC_CONN_CUT, and the sockets have been reset: tells the engine. */
-void tcpzc_io_was_cut(struct tcpzc_qp *qp);
-/*
- * Is the engine in a state that has a connection? May one be made, for it has not
- * failed? qp->lock is held.
- */
-bool tcpzc_engine_connects(const struct tcpzc_qp *qp);
-bool tcpzc_conn_wanted(const struct tcpzc_qp *qp);
-/*
- * No pass uses the sockets any more; returns where the connection stood. qp->lock is
- * held, until the engine has left its state as well.
- */
-enum tcpzc_conn_state tcpzc_io_detach(struct tcpzc_qp *qp);
+/* The hand-shake on qp->conn.sock (and .rsock) is over: use it. qp->mutex is held. */
+void tcpzc_io_attach(struct tcpzc_qp *qp);
+/* No pass uses the sockets any more. qp->lock is held. */
+void tcpzc_io_detach(struct tcpzc_qp *qp);
+/* The connection's state may have changed: trace it. qp->lock is held. */
+void tcpzc_conn_note(struct tcpzc_qp *qp);
 /*
  * Before the QP leaves its state for ERR, RESET or nowhere: send what is posted
  * and what acknowledgements are owed, as far as the socket takes it. May sleep;
@@ -599,47 +573,43 @@ bool tcpzc_peer_gid(struct socket *sock, u8 gid[16]);
 bool tcpzc_own_gid(struct socket *sock, u8 gid[16]);
 /* All of a hello, or nothing: 0 or -errno. */
 int tcpzc_send_hello(struct socket *sock, const struct tz_hello *hello);
-/*
- * More of a hello, and not a byte beyond it; *@got counts. 0: complete,
- * -EAGAIN: more must come, else the stream is over.
- */
-int tcpzc_recv_hello(struct socket *sock, struct tz_hello *hello, u32 *got);
+/* More of a hello, @bytes at most: how many, or -errno. */
+int tcpzc_recv_hello(struct socket *sock, u8 *ptr, u32 bytes);
 void tcpzc_conn_init(struct tcpzc_qp *qp);
 /* The QP has reached RTR. qp->mutex is held. */
 void tcpzc_conn_start(struct tcpzc_qp *qp);
-/* From RTR to RTS: a call may be accepted now that was refused. The same. */
-void tcpzc_conn_ready_to_send(struct tcpzc_qp *qp);
 /*
- * RESET or destruction: closes sockets, forgets parked ones. @end tells the engine,
+ * RESET or destruction: closes sockets, forgets parked calls. @end tells the engine,
  * with qp->lock: what runs beside this sees both changes or none. When it returns no
  * packet refers to the application's memory any more. qp->mutex is held.
  */
 void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp));
 /* After the last tcpzc_conn_close(): no work runs any more. No lock is held. */
 void tcpzc_conn_exit(struct tcpzc_qp *qp);
-/* A connection with its hello for @qp; takes over @sock. */
-void tcpzc_conn_offer(struct tcpzc_qp *qp, struct socket *sock,
-		      const struct tz_hello *hello);
+/* A caller with its hello for @qp; takes it over. */
+void tcpzc_conn_offer(struct tcpzc_qp *qp, struct tcpzc_caller *caller);
 
 /* ---- linger.c ----------------------------------------------------------- */
 
 /* Release @sock, which has nothing to say that the peer needs, by a reset. */
 void tcpzc_sock_reset(struct socket *sock);
 /*
- * Say goodbye on @sock and release it when the peer has said it, too, or has
- * had its time; what it still sends is discarded. Unread bytes would turn the
- * close into a reset, which may overtake what was sent last. What a UC queue pair
- * has sent is complete, and may arrive for a few seconds only (@uc).
+ * Send the end on @sock, and release it when the peer has ended, too, or when its
+ * time is over; see TZ_LINGER_NS. May sleep.
  */
-void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock, bool uc);
-/* The same for a caller who was refused; few wait, and not for long. May sleep. */
-void tcpzc_linger_refused(struct tcpzc_net *tnet, struct socket *sock);
+void tcpzc_linger(struct tcpzc_net *tnet, struct socket *sock,
+		  enum tz_linger_kind kind);
 /* Release all of @tnet now. May sleep. */
 void tcpzc_linger_flush(struct tcpzc_net *tnet);
 
 /* ---- listen.c ----------------------------------------------------------- */
 
 #define TCPZC_FAMILIES	2		/* IPv4, IPv6 */
+
+struct tcpzc_lingerers {
+	struct list_head list;		/* the oldest first */
+	u32 num, max;
+};
 
 /* What a network namespace with tcpzc devices has. */
 struct tcpzc_net {
@@ -654,15 +624,18 @@ struct tcpzc_net {
 	struct socket *udp[TCPZC_FAMILIES];
 	struct work_struct accept_work;
 	struct delayed_work expire_work;
-	spinlock_t pending_lock;
-	struct list_head pending;	/* connections without their hello */
-	u32 num_pending;
+	spinlock_t lobby_lock;
+	struct tz_lobby lobby;		/* of tcpzc_caller.call */
 	spinlock_t linger_lock;
-	struct list_head lingering;
-	struct list_head refused;	/* lingering, too, but strangers */
-	u32 num_refused;
+	struct tcpzc_lingerers lingering, refused;
 };
 
+/* Release @caller and its socket; it is in no lobby. */
+void tcpzc_caller_free(struct tcpzc_caller *caller);
+/* The same, but for the socket, which is the caller's own from now on. */
+struct socket *tcpzc_caller_sock(struct tcpzc_caller *caller);
+/* Refuse it for the reason @why, and release it. May sleep. */
+void tcpzc_caller_refuse(struct tcpzc_caller *caller, enum tz_hello_status why);
 
 int tcpzc_listen_init(void);
 /* There are no devices any more. */

@@ -167,7 +167,7 @@ TRACE_EVENT(tcpzc_event,
 	TP_printk("qpn=0x%06x event=%u", __entry->qpn, __entry->event)
 );
 
-/* The connection's state has changed; see enum tcpzc_conn_state. */
+/* The connection's state has changed; see enum tz_dial_state. */
 TRACE_EVENT(tcpzc_conn,
 	TP_PROTO(const struct tcpzc_qp *qp, u32 from, u32 to),
 	TP_ARGS(qp, from, to),

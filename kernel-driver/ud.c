@@ -325,7 +325,7 @@ static int tcpzc_ud_xmit_from(struct tcpzc_qp *qp, const union ib_gid *sgid,
 {
 	const struct in6_addr *from = (const struct in6_addr *)sgid;
 	const struct tz_ud_out *out = &qp->ud->out;
-	bool v4 = ipv6_addr_v4mapped((const struct in6_addr *)out->dgid);
+	bool v4 = tz_gid_is_v4(out->dgid);
 	struct kvec kv = { .iov_base = qp->ud->buf, .iov_len = bytes };
 	union tcpzc_ud_control control = {};
 	struct sockaddr_storage to;

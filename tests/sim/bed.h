@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tz_dial.h"
 #include "tz_key.h"
 #include "tz_qp.h"
-#include "tz_shake.h"
 #include "tz_ud.h"
 
 #define BED_MAX_MR	64
@@ -218,6 +218,19 @@ void bed_check_qp(const struct tz_qp *qp);
 #define tz_qp_tx_fill(qp, now)	BED_CALL(qp, (tz_qp_tx_fill)(qp, now))
 #define tz_qp_tx_done(qp, bytes, now) \
 	BED_CALL(qp, (tz_qp_tx_done)(qp, bytes, now))
+#define tz_dial_opening(qp, now) \
+	BED_CALL(qp, (tz_dial_opening)(qp, now))
+#define tz_dial_hello(qp, id, out, now) \
+	BED_CALL(qp, (tz_dial_hello)(qp, id, out, now))
+#define tz_dial_take(qp, n, now) \
+	BED_THEN_CHECK(qp, (tz_dial_take)(qp, n, now))
+#define tz_dial_up(qp, now)	BED_THEN_CHECK(qp, (tz_dial_up)(qp, now))
+#define tz_dial_parting(qp)	BED_CALL(qp, (tz_dial_parting)(qp))
+#define tz_dial_part(qp)	BED_THEN_CHECK(qp, (tz_dial_part)(qp))
+#define tz_dial_lost(qp, now)	BED_CALL(qp, (tz_dial_lost)(qp, now))
+#define tz_dial_timer(qp, now)	BED_CALL(qp, (tz_dial_timer)(qp, now))
+#define tz_dial_call(qp, c, answer, now) \
+	BED_THEN_CHECK(qp, (tz_dial_call)(qp, c, answer, now))
 #define tz_ud_tx_next(qp, out)	BED_THEN_CHECK(qp, (tz_ud_tx_next)(qp, out))
 #define tz_ud_tx_done(qp, out, sent) \
 	BED_CALL(qp, (tz_ud_tx_done)(qp, out, sent))

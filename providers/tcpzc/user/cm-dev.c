@@ -243,13 +243,6 @@ void cm_dev_unwatch(void)
 
 /* ---- addresses ---------------------------------------------------------- */
 
-bool cm_gid_is_v4(const u8 gid[16])
-{
-	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return !memcmp(gid, mapped, sizeof(mapped));
-}
-
 bool cm_addr_ok(const union cm_addr *a)
 {
 	return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
@@ -297,7 +290,7 @@ u32 cm_addr_scope(const union cm_addr *a)
 void cm_addr_from_gid(union cm_addr *a, const u8 gid[16], u32 ifindex, u16 port)
 {
 	memset(a, 0, sizeof(*a));
-	if (cm_gid_is_v4(gid)) {
+	if (tz_gid_is_v4(gid)) {
 		a->in.sin_family = AF_INET;
 		memcpy(&a->in.sin_addr, gid + 12, 4);
 	} else {

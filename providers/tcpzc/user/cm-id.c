@@ -461,7 +461,7 @@ static int cm_put_priv(const struct cm_id *id, struct cm_msg *msg,
 		       const struct rdma_ucm_conn_param *param)
 {
 	struct cm_ip_hdr hdr = {
-		.version = cm_gid_is_v4(id->sgid) ? 4 : 6,
+		.version = tz_gid_is_v4(id->sgid) ? 4 : 6,
 		.port = cm_addr_port(&id->src),
 	};
 

@@ -96,7 +96,7 @@ static int cm_port_open_gid(const u8 gid[16], u32 ifindex, void *arg)
 	struct cm_port *p = arg;
 	socklen_t len;
 
-	if (p->any && (cm_gid_is_v4(gid) ? !p->v4 : !p->v6))
+	if (p->any && (tz_gid_is_v4(gid) ? !p->v4 : !p->v6))
 		return 0;
 	len = cm_port_gid_name(p->ps, p->port, gid, ifindex, &ss);
 	return cm_port_open(p, &ss, len);
@@ -119,7 +119,7 @@ static int cm_port_open_any(struct cm_port *p)
 
 static int cm_port_open_one(struct cm_port *p)
 {
-	if (cm_port_taken(p->ps, p->port, cm_gid_is_v4(p->gid) ? "4" : "6"))
+	if (cm_port_taken(p->ps, p->port, tz_gid_is_v4(p->gid) ? "4" : "6"))
 		return EADDRINUSE;
 	return cm_port_open_gid(p->gid, p->ifindex, p);
 }

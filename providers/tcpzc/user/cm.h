@@ -100,7 +100,6 @@ static inline socklen_t cm_addr_len(const union cm_addr *a)
 	return a->sa.sa_family == AF_INET ? sizeof(a->in) : sizeof(a->in6);
 }
 
-bool cm_gid_is_v4(const u8 gid[16]);
 /* Is this one of the host's addresses, though perhaps of no device? */
 bool cm_addr_local(const union cm_addr *a);
 /*

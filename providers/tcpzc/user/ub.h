@@ -21,7 +21,7 @@
  *	ub_srq.qp_lock		the SRQ's list of QPs
  *	ub_qp.turn		one QP's engine and socket
  *	tcpzc_cq.lock		consumer side of the ring; arming, resizing
- *	ub_srq.lock, ub_cq.push_lock, ub_context.mr_lock, .farewell_lock
+ *	ub_srq.lock, ub_cq.push_lock, ub_context.mr_lock, .linger_lock
  *	ub_events.lock
  * A turn is taken under the outer ones only to wait for it, never to run the
  * engine for long.
@@ -38,19 +38,16 @@
 #include "../tcpzc.h"
 #include "../tcpzc-ids.h"
 #include "tz_attr.h"
+#include "tz_dial.h"
 #include "tz_key.h"
 #include "tz_qp.h"
-#include "tz_shake.h"
 
 #define UB_MAX_QPS		65536
 #define UB_MAX_MRS		(1u << TZ_KEY_INDEX_BITS)
 #define UB_MR_CHUNK		1024u
 #define UB_MR_CHUNKS		(UB_MAX_MRS / UB_MR_CHUNK)
 #define UB_QPS_PER_PORT		256
-#define UB_MAX_PENDING		256	/* connections without their hello */
-#define UB_HELLO_NS		(5 * 1000000000ull)
 #define UB_MAX_GRAVE		16	/* destroyed QPs that wait to be freed */
-#define UB_MAX_PARKED		4	/* connections waiting for a QP's RTR */
 
 #define UB_TX_BUF_BYTES		(64u << 10)
 #define UB_RX_BUF_BYTES		(64u << 10)
@@ -107,12 +104,6 @@ struct ub_mr {
 
 struct ub_pd {
 	struct tcpzc_pd base;		/* first */
-};
-
-/* What came to a QP that was not ready for it. */
-struct ub_parked {
-	int fd;
-	struct tz_hello hello;
 };
 
 /* A pipe of events that the application reads, and those that wait. */
@@ -185,27 +176,9 @@ struct ub_srq {
 	atomic_uint starving;		/* a QP found it empty */
 };
 
-/* Where a QP's connection stands. */
-enum ub_conn_state {
-	UB_CONN_IDLE,			/* before RTR, or waiting for the peer */
-	UB_CONN_DIALING,		/* TCP connects */
-	UB_CONN_GREETING,		/* hello sent, waiting for the answer */
-	UB_CONN_BACKOFF,		/* failed; again at retry_at */
-	UB_CONN_UP,
-	UB_CONN_DONE			/* over, for good */
-};
-
 struct ub_conn {
 	struct ub_fd ufd;
-	enum ub_conn_state state;
-	int rfd, wfd;			/* the same but for a QP to itself */
-	u64 retry_at;
-	u32 backoff_ms;
-	u64 session_id;
-	u32 hello_got;			/* bytes */
-	struct tz_hello hello;
-	struct ub_parked parked[UB_MAX_PARKED];
-	u32 num_parked;
+	int rfd, wfd;			/* the same but for a QP to itself; -1 */
 	int watch_epfd;			/* where rfd is registered; -1 */
 	u32 watch_events;
 	bool unfinished;		/* a turn ended before the socket did */
@@ -217,7 +190,6 @@ struct ub_conn {
 	u8 *hdrs;			/* pages for headers, given away when full */
 	u32 hdrs_used;
 	bool no_pipe;			/* could not be had, or is not to be used */
-	bool said_all;			/* shut down, waiting for the peer's end */
 	bool asking;			/* TCP asks the peer's host whether it lives */
 	int udp_family;			/* UD: AF_INET6 (for both), or AF_INET */
 	u64 rx_after;			/* polling: do not read again before */
@@ -259,14 +231,12 @@ struct ub_listener {
 	struct ub_qp *qps[UB_QPS_PER_PORT];
 };
 
-/* An accepted connection before its hello is complete. */
-struct ub_pending {
+/* An accepted connection whose queue pair has not taken it yet. */
+struct ub_caller {
 	struct ub_fd ufd;		/* first */
-	struct list_node node;
-	int fd;
-	u64 deadline;
-	u32 got;
-	struct tz_hello hello;
+	struct tz_caller call;
+	struct list_node gone_node;	/* ub_context.gone_callers */
+	int fd;				/* -1: closed */
 };
 
 struct ub_settings {
@@ -292,15 +262,17 @@ struct ub_context {
 	union ibv_gid gids[TCPZC_GID_TABLE_LEN];
 
 	pthread_mutex_t lock;
-	struct list_head qps, cqs, srqs, listeners, pendings, polled, channels;
-	u32 num_pending, num_qps;
+	struct list_head qps, cqs, srqs, listeners, polled, channels;
+	u32 num_qps;
+	struct tz_lobby lobby;		/* of ub_caller.call */
+	struct list_head gone_callers;	/* closed; freed by the progress thread */
 	struct ub_qp *grave;		/* destroyed QPs, by dirty_next */
 	u32 num_grave;
 	u32 next_pdn;
 
-	pthread_mutex_t farewell_lock;
-	struct list_head farewells;	/* see ub_farewell.c */
-	u32 num_farewells;
+	pthread_mutex_t linger_lock;
+	struct list_head lingering;	/* see ub_linger.c */
+	u32 num_lingering;
 
 	pthread_mutex_t mr_lock;
 	struct tz_key_secret secret;
@@ -343,6 +315,12 @@ static inline struct ub_context *ub_ctx_of(struct ibv_context *ctx)
 static inline struct ub_qp *ub_qp_of(struct tz_qp *eng)
 {
 	return container_of(eng, struct ub_qp, eng);
+}
+
+/* May the QP send and receive? */
+static inline bool ub_qp_works(const struct ub_qp *qp)
+{
+	return tz_dial_connected(&qp->eng) || tz_qp_is_ud(&qp->eng);
 }
 
 static inline struct ub_mr *ub_mr_of(struct tz_mr *tz)
@@ -554,41 +532,42 @@ void ub_links_start(struct ub_context *ctx);
 /* When the progress thread has ended. */
 void ub_links_stop(struct ub_context *ctx);
 
-/* ---- ub_farewell.c ------------------------------------------------------ */
+/* ---- ub_linger.c -------------------------------------------------------- */
 
 /*
  * Wait in the background for the peer to take what was said last on @fd, an
  * established connection that is in no epoll set, and to close it, too. False if
  * there is nothing to wait for: then the caller closes @fd.
  */
-bool ub_farewell_start(struct ub_context *ctx, int fd, u64 now);
+bool ub_linger_start(struct ub_context *ctx, int fd, bool uc, u64 now);
 /* Close those that took too long; returns when to look again, or 0. */
-u64 ub_farewell_expire(struct ub_context *ctx, u64 now);
-void ub_farewell_close_all(struct ub_context *ctx);
+u64 ub_linger_expire(struct ub_context *ctx, u64 now);
+void ub_linger_close_all(struct ub_context *ctx);
 /* A child closes its copies. */
-void ub_farewell_forked(struct ub_context *ctx);
+void ub_linger_forked(struct ub_context *ctx);
 
 /* ---- ub_conn.c ---------------------------------------------------------- */
 
 void ub_conn_init(struct ub_qp *qp);
-/* The QP has reached RTR. Turn held. */
-void ub_conn_start(struct ub_qp *qp, u64 now);
-/* From RTR to RTS: a call may be accepted now that was refused. Turn held. */
-void ub_conn_ready_to_send(struct ub_qp *qp, u64 now);
-/* The hand-shake's socket is ready or its time has come. Turn held. */
+/*
+ * Do what the engine wants to be done with the stream, and go on with the
+ * hand-shake. Turn held.
+ */
 void ub_conn_step(struct ub_qp *qp, u64 now);
-/* An accepted connection with its hello; takes over @fd. Turn held. */
-void ub_conn_offer(struct ub_qp *qp, int fd, const struct tz_hello *hello,
-		   u64 now);
-/* Close sockets, forget parked ones; the engine is not told. Turn held. */
+/* The same at the end of a turn, in which all that could be sent was. Turn held. */
+void ub_conn_settle(struct ub_qp *qp, u64 now);
+/* The QP has reached RTR: calls that came before are looked at again. Turn held. */
+void ub_conn_start(struct ub_qp *qp, u64 now);
+/* A caller with its hello; takes it over. Turn held. */
+void ub_conn_offer(struct ub_qp *qp, struct ub_caller *caller, u64 now);
+/*
+ * RESET and destruction: when this returns nothing that was under way can be
+ * executed any more, and no call is parked. The engine is not told. Turn held.
+ */
 void ub_conn_close(struct ub_qp *qp);
 /* The stream is over. Turn held. */
 void ub_conn_lost(struct ub_qp *qp, u64 now);
-/* The engine has nothing more to say and wants the stream closed. Turn held. */
-void ub_conn_finish(struct ub_qp *qp, u64 now);
-/* Before RESET and destruction: see to memory that was sent by reference. */
-void ub_conn_part(struct ub_qp *qp);
-/* After that: has the peer closed, too? Reads what it still says. */
+/* TZ_DIAL_PARTING: has the peer ended, too? Reads what it still says. */
 bool ub_conn_peer_done(struct ub_qp *qp);
 /*
  * What epoll says about the socket @ufd of a QP's connection. If another thread
@@ -606,6 +585,10 @@ void ub_conn_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events);
 u32 ub_listen_add(struct ub_context *ctx, struct ub_qp *qp, bool ud);
 void ub_listen_del(struct ub_context *ctx, u32 qpn);
 void ub_listen_close_all(struct ub_context *ctx);
+/* Refuse @caller for the reason @why, and close it. The same. */
+void ub_caller_refuse(struct ub_caller *caller, enum tz_hello_status why);
+/* Close and free @caller, which is in no epoll set and in no lobby. */
+void ub_caller_close(struct ub_caller *caller);
 /* Close connections that are too slow, accept again; returns when to look again, or 0. */
 u64 ub_listen_expire(struct ub_context *ctx, u64 now);
 

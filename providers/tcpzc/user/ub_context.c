@@ -29,7 +29,7 @@ static void ub_before_fork(void)
 	pthread_mutex_lock(&ub_all_lock);
 	list_for_each(&ub_all, ctx, all_node) {
 		pthread_mutex_lock(&ctx->lock);
-		pthread_mutex_lock(&ctx->farewell_lock);
+		pthread_mutex_lock(&ctx->linger_lock);
 	}
 }
 
@@ -38,10 +38,24 @@ static void ub_unlock_all(void)
 	struct ub_context *ctx;
 
 	list_for_each(&ub_all, ctx, all_node) {
-		pthread_mutex_unlock(&ctx->farewell_lock);
+		pthread_mutex_unlock(&ctx->linger_lock);
 		pthread_mutex_unlock(&ctx->lock);
 	}
 	pthread_mutex_unlock(&ub_all_lock);
+}
+
+static void ub_qp_in_child(struct ub_qp *qp)
+{
+	struct tz_caller *call;
+
+	if (qp->conn.rfd >= 0)
+		close(qp->conn.rfd);
+	if (qp->conn.wfd >= 0 && qp->conn.wfd != qp->conn.rfd)
+		close(qp->conn.wfd);
+	qp->conn.rfd = -1;
+	qp->conn.wfd = -1;
+	while ((call = tz_dial_unpark(&qp->eng)))
+		close(container_of(call, struct ub_caller, call)->fd);
 }
 
 /*
@@ -51,34 +65,22 @@ static void ub_unlock_all(void)
  */
 static void ub_in_child(void)
 {
+	struct tz_caller *call;
 	struct ub_context *ctx;
 	struct ub_listener *l;
-	struct ub_pending *p;
 	struct ub_qp *qp;
-	u32 i;
 
 	ub_fork_gen++;
 	list_for_each(&ub_all, ctx, all_node) {
-		list_for_each(&ctx->qps, qp, node) {
-			if (qp->conn.rfd >= 0)
-				close(qp->conn.rfd);
-			if (qp->conn.wfd >= 0 && qp->conn.wfd != qp->conn.rfd)
-				close(qp->conn.wfd);
-			for (i = 0; i < qp->conn.num_parked; i++)
-				close(qp->conn.parked[i].fd);
-			qp->conn.rfd = -1;
-			qp->conn.wfd = -1;
-			qp->conn.num_parked = 0;
-		}
+		list_for_each(&ctx->qps, qp, node)
+			ub_qp_in_child(qp);
 		list_for_each(&ctx->listeners, l, node) {
 			close(l->fd);
 			l->fd = -1;
 		}
-		list_for_each(&ctx->pendings, p, node) {
-			close(p->fd);
-			p->fd = -1;
-		}
-		ub_farewell_forked(ctx);
+		while ((call = tz_lobby_empty(&ctx->lobby)))
+			close(container_of(call, struct ub_caller, call)->fd);
+		ub_linger_forked(ctx);
 	}
 	ub_unlock_all();
 }
@@ -167,10 +169,10 @@ static void ub_context_init(struct ub_context *ctx, struct tcpzc_device *dev)
 	list_head_init(&ctx->cqs);
 	list_head_init(&ctx->srqs);
 	list_head_init(&ctx->listeners);
-	list_head_init(&ctx->pendings);
+	list_head_init(&ctx->gone_callers);
 	list_head_init(&ctx->polled);
-	pthread_mutex_init(&ctx->farewell_lock, NULL);
-	list_head_init(&ctx->farewells);
+	pthread_mutex_init(&ctx->linger_lock, NULL);
+	list_head_init(&ctx->lingering);
 	ctx->next_pdn = 1;
 	ctx->fork_gen = ub_fork_gen;
 	ctx->base.vctx.context.num_comp_vectors = 1;
@@ -209,7 +211,7 @@ err_event:
 err_mr:
 	ub_mr_exit(ctx);
 err_ctx:
-	pthread_mutex_destroy(&ctx->farewell_lock);
+	pthread_mutex_destroy(&ctx->linger_lock);
 	pthread_mutex_destroy(&ctx->lock);
 	verbs_uninit_context(&ctx->base.vctx);
 	free(ctx);
@@ -244,10 +246,10 @@ void ub_close(struct tcpzc_context *base)
 	if (!ub_forked(ctx))
 		ub_drop_qps(ctx);
 	ub_listen_close_all(ctx);
-	ub_farewell_close_all(ctx);
+	ub_linger_close_all(ctx);
 	ub_event_close_async(ctx);
 	ub_mr_exit(ctx);
-	pthread_mutex_destroy(&ctx->farewell_lock);
+	pthread_mutex_destroy(&ctx->linger_lock);
 	pthread_mutex_destroy(&ctx->lock);
 	verbs_uninit_context(&base->vctx);
 	free(ctx);

@@ -4,9 +4,8 @@
  * have not said yet for which QP they are.
  *
  * A queue pair number is the port of a listening socket of this process and an
- * index (architecture, decision 3), so a socket serves 256 QPs. What connects
- * has UB_HELLO_NS to say its hello; at most UB_MAX_PENDING connections are in
- * that state, the oldest gives way.
+ * index (architecture, decision 3), so a socket serves 256 QPs. Callers wait in the
+ * context's lobby (tz_dial.h) until their hello is complete.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,19 +22,32 @@
 #define UB_ACCEPTS	64	/* per turn */
 #define UB_UD_TRIES	16	/* ports that somebody else may have */
 
-/* ---- pending connections ------------------------------------------------ */
+/* ---- callers ------------------------------------------------------------ */
 
-/* ctx->lock is held. */
-static void ub_pending_free(struct ub_context *ctx, struct ub_pending *p,
-			    bool close_fd)
+void ub_caller_close(struct ub_caller *caller)
 {
-	list_del(&p->node);
-	ctx->num_pending--;
-	if (close_fd)
-		ub_fd_close(ctx->epfd, p->fd);
-	else
-		epoll_ctl(ctx->epfd, EPOLL_CTL_DEL, p->fd, NULL);
-	free(p);
+	ub_fd_close(-1, caller->fd);
+	free(caller);
+}
+
+static struct ub_caller *ub_caller_of(struct tz_caller *call)
+{
+	return call ? container_of(call, struct ub_caller, call) : NULL;
+}
+
+/* It has said all that is listened to; its event is the one that is being served. */
+static void ub_caller_leave(struct ub_context *ctx, struct ub_caller *caller)
+{
+	tz_lobby_leave(&ctx->lobby, &caller->call);
+	epoll_ctl(ctx->epfd, EPOLL_CTL_DEL, caller->fd, NULL);
+}
+
+/* Out of the lobby already; an event that was fetched may still name it. */
+static void ub_caller_dismiss(struct ub_context *ctx, struct ub_caller *caller)
+{
+	ub_fd_close(ctx->epfd, caller->fd);
+	caller->fd = -1;
+	list_add_tail(&ctx->gone_callers, &caller->gone_node);
 }
 
 static struct ub_qp *ub_listen_find(struct ub_context *ctx, u32 qpn)
@@ -51,81 +63,84 @@ static struct ub_qp *ub_listen_find(struct ub_context *ctx, u32 qpn)
 	return NULL;
 }
 
-/* The hello is complete: hand the connection to its QP. ctx->lock is held. */
-static void ub_pending_done(struct ub_context *ctx, struct ub_pending *p)
+/* The hello is complete: let its QP judge it. ctx->lock is held. */
+static void ub_caller_done(struct ub_context *ctx, struct ub_caller *caller)
 {
-	enum tz_hello_status why = tz_shake_check(&p->hello);
-	struct tz_hello hello = p->hello, refusal;
-	struct ub_qp *qp = NULL;
-	int fd = p->fd;
+	const struct tz_hello *hello = &caller->call.rx.hello;
+	struct ub_qp *qp = ub_listen_find(ctx, tz_le32_to_cpu(hello->dst_qpn));
 
-	ub_pending_free(ctx, p, false);
-	if (why == TZ_HELLO_OK && hello.status)
-		why = TZ_HELLO_MALFORMED;
-	if (why == TZ_HELLO_OK) {
-		qp = ub_listen_find(ctx, tz_le32_to_cpu(hello.dst_qpn));
-		why = TZ_HELLO_REFUSED;
-	}
 	if (!qp) {
-		if (why != TZ_HELLO_MALFORMED) {
-			tz_shake_refuse(&hello, why, &refusal);
-			send(fd, &refusal, sizeof(refusal),
-			     MSG_DONTWAIT | MSG_NOSIGNAL);
-		}
-		ub_fd_close(-1, fd);
+		ub_caller_refuse(caller, TZ_HELLO_REFUSED);
 		return;
 	}
 	ub_turn_lock(qp);
-	ub_conn_offer(qp, fd, &hello, ub_now());
+	ub_conn_offer(qp, caller, ub_now());
 	ub_run(qp, ub_now());
 	ub_turn_unlock(qp);
 }
 
-static void ub_pending_ready(struct ub_context *ctx, struct ub_fd *ufd,
-			     u32 events)
+/* ctx->lock is held. */
+static void ub_caller_read(struct ub_context *ctx, struct ub_caller *caller)
 {
-	struct ub_pending *p = (struct ub_pending *)ufd;
+	enum tz_hello_got got = TZ_HELLO_GARBAGE;
 	ssize_t n;
+	u32 want;
+	u8 *ptr;
 
-	(void)events;
-	n = recv(p->fd, (u8 *)&p->hello + p->got, sizeof(p->hello) - p->got,
-		 MSG_DONTWAIT);
+	want = tz_hello_want(&caller->call.rx, &ptr);
+	n = recv(caller->fd, ptr, want, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	pthread_mutex_lock(&ctx->lock);
-	if (n <= 0) {
-		ub_pending_free(ctx, p, true);
-	} else {
-		p->got += n;
-		/* Who does not begin like a peer is none. */
-		if (p->got >= sizeof(p->hello.magic) &&
-		    tz_le32_to_cpu(p->hello.magic) != TZ_HELLO_MAGIC)
-			ub_pending_free(ctx, p, true);
-		else if (p->got == sizeof(p->hello))
-			ub_pending_done(ctx, p);
+	if (n > 0)
+		got = tz_caller_take(&caller->call, n);
+	if (got == TZ_HELLO_MORE)
+		return;
+	ub_caller_leave(ctx, caller);
+	switch (got) {
+	case TZ_HELLO_COMPLETE:
+		ub_caller_done(ctx, caller);
+		break;
+	case TZ_HELLO_FOREIGN:
+		ub_caller_refuse(caller, TZ_HELLO_BAD_VERSION);
+		break;
+	default:
+		ub_caller_close(caller);
+		break;
 	}
+}
+
+static void ub_caller_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 events)
+{
+	struct ub_caller *caller = (struct ub_caller *)ufd;
+
+	(void)events;
+	pthread_mutex_lock(&ctx->lock);
+	/* One that has just come may have taken its place. */
+	if (caller->fd >= 0)
+		ub_caller_read(ctx, caller);
 	pthread_mutex_unlock(&ctx->lock);
 }
 
 /* ctx->lock is held. */
-static void ub_pending_add(struct ub_context *ctx, int fd, u64 now)
+static void ub_caller_add(struct ub_context *ctx, int fd, u64 now)
 {
-	struct ub_pending *p = calloc(1, sizeof(*p));
+	struct ub_caller *caller = calloc(1, sizeof(*caller)), *leaves;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	u8 from[16];
 
-	if (!p) {
+	if (!caller || getpeername(fd, (struct sockaddr *)&ss, &len) ||
+	    !ub_sock_gid(&ss, from) ||
+	    ub_watch_fd(ctx, fd, &caller->ufd, EPOLLIN)) {
 		ub_fd_close(-1, fd);
+		free(caller);
 		return;
 	}
-	p->ufd.ready = ub_pending_ready;
-	p->fd = fd;
-	p->deadline = now + UB_HELLO_NS;
-	if (ub_watch_fd(ctx, fd, &p->ufd, EPOLLIN)) {
-		ub_fd_close(-1, fd);
-		free(p);
-		return;
-	}
-	list_add_tail(&ctx->pendings, &p->node);
-	ctx->num_pending++;
+	caller->ufd.ready = ub_caller_ready;
+	caller->fd = fd;
+	leaves = ub_caller_of(tz_lobby_enter(&ctx->lobby, &caller->call, from, now));
+	if (leaves)
+		ub_caller_dismiss(ctx, leaves);
 }
 
 /* ---- listening sockets -------------------------------------------------- */
@@ -176,7 +191,7 @@ static void ub_listen_ready(struct ub_context *ctx, struct ub_fd *ufd, u32 event
 			break;
 		}
 		pthread_mutex_lock(&ctx->lock);
-		ub_pending_add(ctx, fd, now);
+		ub_caller_add(ctx, fd, now);
 		pthread_mutex_unlock(&ctx->lock);
 	}
 }
@@ -328,13 +343,22 @@ void ub_listen_del(struct ub_context *ctx, u32 qpn)
 	}
 }
 
+static void ub_callers_free_gone(struct ub_context *ctx)
+{
+	struct ub_caller *caller;
+
+	while ((caller = list_pop(&ctx->gone_callers, struct ub_caller, gone_node)))
+		free(caller);
+}
+
 void ub_listen_close_all(struct ub_context *ctx)
 {
-	struct ub_pending *p;
+	struct ub_caller *caller;
 	struct ub_listener *l;
 
-	while ((p = list_top(&ctx->pendings, struct ub_pending, node)))
-		ub_pending_free(ctx, p, true);
+	while ((caller = ub_caller_of(tz_lobby_empty(&ctx->lobby))))
+		ub_caller_dismiss(ctx, caller);
+	ub_callers_free_gone(ctx);
 	while ((l = list_pop(&ctx->listeners, struct ub_listener, node))) {
 		ub_fd_close(ctx->epfd, l->fd);
 		free(l);
@@ -343,19 +367,17 @@ void ub_listen_close_all(struct ub_context *ctx)
 
 u64 ub_listen_expire(struct ub_context *ctx, u64 now)
 {
-	struct ub_pending *p;
-	u64 next;
+	struct ub_caller *caller;
+	u64 next, expire;
 
 	pthread_mutex_lock(&ctx->lock);
 	next = ub_listen_resume(ctx, now);
-	while ((p = list_top(&ctx->pendings, struct ub_pending, node))) {
-		if (now < p->deadline && ctx->num_pending <= UB_MAX_PENDING) {
-			if (!next || p->deadline < next)
-				next = p->deadline;
-			break;
-		}
-		ub_pending_free(ctx, p, true);
-	}
+	while ((caller = ub_caller_of(tz_lobby_expired(&ctx->lobby, now))))
+		ub_caller_dismiss(ctx, caller);
+	ub_callers_free_gone(ctx);
+	expire = tz_lobby_deadline(&ctx->lobby);
+	if (!next || (expire && expire < next))
+		next = expire;
 	pthread_mutex_unlock(&ctx->lock);
 	return next;
 }

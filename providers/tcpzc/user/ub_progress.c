@@ -157,7 +157,7 @@ static int ub_epoll_wait_ns(int epfd, struct epoll_event *ev, int max, u64 ns)
 /* How long to sleep, and what is due before that is done. */
 static u64 ub_progress_plan(struct ub_context *ctx, u64 *tick_at)
 {
-	u64 now = ub_now(), next, expire, farewell;
+	u64 now = ub_now(), next, expire, linger;
 
 	if (atomic_load(&ctx->num_polled)) {
 		if (now >= *tick_at) {
@@ -168,7 +168,7 @@ static u64 ub_progress_plan(struct ub_context *ctx, u64 *tick_at)
 		*tick_at = 0;
 	}
 	expire = ub_listen_expire(ctx, now);
-	farewell = ub_farewell_expire(ctx, now);
+	linger = ub_linger_expire(ctx, now);
 	next = atomic_load(&ctx->wake_at);
 	if (atomic_exchange(&ctx->rescan, false) || now >= next) {
 		atomic_store(&ctx->wake_at, UB_NEVER);
@@ -177,8 +177,8 @@ static u64 ub_progress_plan(struct ub_context *ctx, u64 *tick_at)
 	}
 	if (expire && expire < next)
 		next = expire;
-	if (farewell && farewell < next)
-		next = farewell;
+	if (linger && linger < next)
+		next = linger;
 	if (atomic_load(&ctx->num_polled) && *tick_at < next)
 		next = *tick_at;
 	if (next == UB_NEVER)

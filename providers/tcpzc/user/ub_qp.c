@@ -268,9 +268,9 @@ static bool ub_av_ok(const struct ub_context *ctx, const struct ibv_qp_attr *att
  */
 static void ub_catch_up(struct ub_qp *qp, u64 now)
 {
-	if (qp->conn.state == UB_CONN_UP && tz_qp_is_ud(&qp->eng))
+	if (tz_qp_is_ud(&qp->eng))
 		ub_run_tx(qp, now);
-	else if (qp->conn.state == UB_CONN_UP)
+	else if (tz_dial_connected(&qp->eng))
 		ub_run(qp, now);
 	ub_flush_acks(qp);
 }
@@ -299,7 +299,6 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	if (to != from && (to == TZ_ERR || to == TZ_RESET))
 		ub_catch_up(qp, now);
 	if (to == TZ_RESET) {
-		ub_conn_part(qp);
 		if (!tz_qp_is_ud(&qp->eng))
 			ub_conn_close(qp);
 		memset(&qp->attr, 0, sizeof(qp->attr));
@@ -307,8 +306,6 @@ static int ub_modify_locked(struct ub_qp *qp, struct ibv_qp_attr *attr, int mask
 	tz_qp_modify(&qp->eng, &eng_attr, mask, now);
 	if (from == TZ_INIT && to == TZ_RTR && !tz_qp_is_ud(&qp->eng))
 		ub_conn_start(qp, now);
-	if (from == TZ_RTR && to == TZ_RTS)
-		ub_conn_ready_to_send(qp, now);
 	ub_run(qp, now);
 	return 0;
 }
@@ -408,7 +405,6 @@ int ub_destroy_qp(struct tcpzc_qp *base)
 	ub_catch_up(qp, ub_now());
 	if (ctx->set.stats)
 		ub_print_stats(qp);
-	ub_conn_part(qp);
 	ub_conn_close(qp);
 	tz_qp_modify(&qp->eng, &reset, TZ_QP_STATE, ub_now());
 	qp->dead = true;

@@ -20,18 +20,11 @@ u16 ub_sock_port(const struct ub_context *ctx, u32 qpn)
 	return port >= TZ_FIRST_USER_PORT ? port : ctx->set.port;
 }
 
-static bool ub_gid_is_v4(const u8 gid[16])
-{
-	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return !memcmp(gid, mapped, sizeof(mapped));
-}
-
 void ub_sock_addr(const struct ub_context *ctx, const u8 gid[16], u16 port,
 		  struct sockaddr_storage *ss, socklen_t *len)
 {
 	memset(ss, 0, sizeof(*ss));
-	if (ub_gid_is_v4(gid)) {
+	if (tz_gid_is_v4(gid)) {
 		struct sockaddr_in *sin = (struct sockaddr_in *)ss;
 
 		sin->sin_family = AF_INET;
@@ -109,7 +102,7 @@ bool ub_sock_leaves_host(const struct ub_qp *qp)
 void ub_sock_tune(struct ub_qp *qp, int fd)
 {
 	int one = 1, tos = qp->attr.ah_attr.grh.traffic_class;
-	bool v4 = ub_gid_is_v4(tz_qp_attrs(&qp->eng)->dgid);
+	bool v4 = tz_gid_is_v4(tz_qp_attrs(&qp->eng)->dgid);
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (tos && v4)

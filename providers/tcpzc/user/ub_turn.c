@@ -96,7 +96,7 @@ static int ub_watch_where(struct ub_qp *qp)
 				(struct ub_cq *)to_tcq(qp->base.vqp.qp.send_cq) };
 	int i;
 
-	if (qp->conn.state != UB_CONN_UP || !atomic_load(&qp->claims))
+	if (!ub_qp_works(qp) || !atomic_load(&qp->claims))
 		return qp->ctx->epfd;
 	for (i = 0; i < 2; i++)
 		if (atomic_load(&cq[i]->polled) && cq[i]->epfd >= 0)
@@ -106,13 +106,13 @@ static int ub_watch_where(struct ub_qp *qp)
 
 static u32 ub_watch_for(struct ub_qp *qp)
 {
-	switch (qp->conn.state) {
-	case UB_CONN_DIALING:
-		return EPOLLOUT;
-	case UB_CONN_GREETING:
-		return EPOLLIN;
-	case UB_CONN_UP:
+	if (ub_qp_works(qp))
 		return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+	switch (tz_dial_state(&qp->eng)) {
+	case TZ_DIAL_OPENING:
+		return EPOLLOUT;
+	case TZ_DIAL_GREETING:
+		return EPOLLIN;
 	default:
 		return 0;
 	}
@@ -206,7 +206,8 @@ static bool ub_rx(struct ub_qp *qp, u64 now)
 		ssize_t got;
 
 		if (!n)
-			return !qp->conn.said_all || !ub_conn_peer_done(qp);
+			return tz_dial_state(&qp->eng) != TZ_DIAL_PARTING ||
+			       !ub_conn_peer_done(qp);
 		want = ub_fill_iov(vec, n, iov);
 		msg.msg_iovlen = n;
 		if (n == 1)
@@ -323,24 +324,15 @@ static void ub_look_again(struct ub_qp *qp)
 		atomic_fetch_or(&qp->turn, UB_TURN_MORE);
 }
 
-/* The end of each turn: hang up if all is said, set the next time. */
+/* The end of each turn: see to the connection, set the next time. */
 static void ub_settle(struct ub_qp *qp, u64 now)
 {
 	u64 at;
 
-	if (tz_qp_closing(&qp->eng) && qp->conn.state != UB_CONN_DONE) {
-		if (qp->conn.state != UB_CONN_UP)
-			ub_conn_lost(qp, now);	/* not to be made any more */
-		else if (tz_qp_must_cut(&qp->eng))
-			ub_conn_lost(qp, now);	/* closes or resets it first */
-		else if (!ub_tx_left(qp))
-			ub_conn_finish(qp, now);
-	}
+	ub_conn_settle(qp, now);
 	if (qp->conn.asking && !tz_qp_asks(&qp->eng))
 		ub_sock_stop_asking(&qp->conn);
-	at = tz_qp_deadline(&qp->eng);
-	if (qp->conn.retry_at && (!at || qp->conn.retry_at < at))
-		at = qp->conn.retry_at;
+	at = tz_dial_deadline(&qp->eng);
 	if (at != atomic_load_explicit(&qp->deadline, memory_order_relaxed)) {
 		atomic_store(&qp->deadline, at);
 		if (at && !atomic_load(&qp->claims))
@@ -355,13 +347,13 @@ static void ub_timer(struct ub_qp *qp, u64 now)
 	u64 at = atomic_load_explicit(&qp->deadline, memory_order_relaxed);
 
 	if (at && now >= at)
-		tz_qp_timer(&qp->eng, now);
+		tz_dial_timer(&qp->eng, now);
 	tz_qp_kick(&qp->eng, now);
 }
 
 static void ub_step_rx(struct ub_qp *qp, u64 now)
 {
-	if (qp->conn.state != UB_CONN_UP || now < qp->conn.rx_after)
+	if (!ub_qp_works(qp) || now < qp->conn.rx_after)
 		return;
 	if (tz_qp_is_ud(&qp->eng)) {
 		ub_ud_rx(qp);
@@ -389,7 +381,7 @@ static void ub_step_tx(struct ub_qp *qp, u64 now)
 		ub_ud_tx(qp);
 		return;
 	}
-	if (qp->conn.state != UB_CONN_UP || now < qp->conn.tx_after ||
+	if (!tz_dial_connected(&qp->eng) || now < qp->conn.tx_after ||
 	    ub_tx(qp, now))
 		return;
 	ub_read_last_words(qp, now);
@@ -409,9 +401,9 @@ void ub_run_polled(struct ub_qp *qp, u64 now)
 {
 	if (qp->dead)
 		return;
-	if (qp->conn.state != UB_CONN_UP)
-		ub_conn_step(qp, now);
 	ub_timer(qp, now);
+	if (!ub_qp_works(qp))
+		ub_conn_step(qp, now);
 	ub_step_rx(qp, now);
 	ub_step_tx(qp, now);
 	ub_settle(qp, now);
@@ -427,7 +419,7 @@ void ub_run(struct ub_qp *qp, u64 now)
 void ub_flush_acks(struct ub_qp *qp)
 {
 	tz_qp_ack_now(&qp->eng);
-	if (qp->conn.state == UB_CONN_UP && ub_tx_left(qp))
+	if (tz_dial_connected(&qp->eng) && ub_tx_left(qp))
 		ub_tx(qp, ub_now());
 }
 

@@ -87,31 +87,23 @@ bool ub_ud_open(struct ub_qp *qp, u16 port)
 		return false;
 	c->rfd = fd;
 	c->wfd = fd;
-	c->state = UB_CONN_UP;
 	return true;
 }
 
 /* ---- sending ------------------------------------------------------------ */
 
-static bool ub_ud_is_v4(const u8 gid[16])
-{
-	static const u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return !memcmp(gid, mapped, sizeof(mapped));
-}
-
 /* Is this address one that datagrams can be sent to, from this GID? */
 static bool ub_ud_reachable(const struct ub_qp *qp, const struct tz_ud_out *out)
 {
 	static const union ibv_gid none;
-	bool v4 = ub_ud_is_v4(out->dgid);
+	bool v4 = tz_gid_is_v4(out->dgid);
 	const u8 *sgid;
 
 	if (out->sgid_index >= TCPZC_GID_TABLE_LEN)
 		return false;
 	sgid = qp->ctx->gids[out->sgid_index].raw;
 	if (!memcmp(sgid, &none, 16) || !memcmp(out->dgid, &none, 16) ||
-	    ub_ud_is_v4(sgid) != v4)
+	    tz_gid_is_v4(sgid) != v4)
 		return false;
 	if (qp->conn.udp_family == AF_INET && !v4)
 		return false;
@@ -137,7 +129,7 @@ static void ub_ud_put_path(struct ub_qp *qp, const struct tz_ud_out *out,
 			   struct msghdr *msg)
 {
 	const u8 *sgid = qp->ctx->gids[out->sgid_index].raw;
-	bool v4 = ub_ud_is_v4(out->dgid);
+	bool v4 = tz_gid_is_v4(out->dgid);
 	int tos = out->traffic_class, hops = out->hop_limit;
 	struct in6_pktinfo info6 = {};
 	struct in_pktinfo info = {};
