@@ -278,7 +278,7 @@ bool evil_can_act(const struct sim_conn *c)
 	const struct sim_qp *q = c->end[0];
 	const struct sim_pipe *in = &c->dir[1];
 
-	if (!c->up || q->hung_up || in->fin)
+	if (!tz_dial_connected(&q->b.qp) || q->hung_up || in->fin)
 		return false;
 	return c->dir[0].head != c->dir[0].tail ||
 	       in->tail - in->head < SIM_CHUNKS / 2;

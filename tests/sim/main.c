@@ -65,11 +65,17 @@ static void report(const struct sim *s, u64 runs, double took)
 {
 	u32 i;
 
-	printf("%llu schedules in %.1f s (%.0f/s): %llu steps, %llu work requests, %llu PDUs, %llu completions, %llu QPs in error, %llu RNR NAKs; statuses",
+	printf("%llu schedules in %.1f s (%.0f/s): %llu steps, %llu work requests, %llu PDUs, %llu completions, %llu QPs in error, %llu RNR NAKs; calls %llu taken, %llu parked, %llu refused, %llu of strangers, %llu given up; statuses",
 	       (unsigned long long)runs, took, runs / took,
 	       (unsigned long long)s->sum_steps, (unsigned long long)s->sum_wr,
 	       (unsigned long long)s->sum_pdus, (unsigned long long)s->sum_cqes,
-	       (unsigned long long)s->sum_errors, (unsigned long long)s->sum_rnr);
+	       (unsigned long long)s->sum_errors, (unsigned long long)s->sum_rnr,
+	       (unsigned long long)(s->sum_calls[TZ_CALL_TAKEN] +
+				    s->sum_calls[TZ_CALL_OWN]),
+	       (unsigned long long)s->sum_calls[TZ_CALL_PARKED],
+	       (unsigned long long)s->sum_calls[TZ_CALL_REFUSED],
+	       (unsigned long long)s->sum_strangers,
+	       (unsigned long long)s->sum_given_up);
 	for (i = 0; i < 32; i++)
 		if (s->statuses[i])
 			printf(" %u:%llu", i, (unsigned long long)s->statuses[i]);

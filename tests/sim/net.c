@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * net.c - streams between queue pairs, and their beginning and end. A stream
+ * net.c - streams between queue pairs, and their end. A stream
  * keeps the order of bytes and nothing else: it cuts them anywhere, delays
  * them, stands still, ends. In zero-copy runs it keeps references and reads
  * the sender's memory as late as TCP may, when the bytes are delivered: the
@@ -130,8 +130,15 @@ static void net_pull(struct sim_pipe *p, const struct tz_vec *vec, u32 len)
 	}
 }
 
+/* Its reader is gone. */
+void net_pipe_deaf(struct sim_pipe *p)
+{
+	net_drop(p);
+	p->deaf = true;
+}
+
 /* No bytes come any more after those in it; with @reset they are lost, too. */
-static void net_fin(struct sim *s, struct sim_pipe *p, bool reset)
+void net_fin(struct sim *s, struct sim_pipe *p, bool reset)
 {
 	if (p->fin && !reset)
 		return;
@@ -177,33 +184,38 @@ bool net_can_tx(const struct sim_qp *q)
 }
 
 /*
- * What the engine asks for when it has said all. While requests are in flight only
- * this half is closed: the peer closes its own when it has come to the end. The
- * engine does not wait for ever; then what is in flight must be dropped, because
- * the requests are about to fail, and the memory is the application's again.
+ * What the engine asks for. While requests are in flight only this half is closed:
+ * the peer closes its own when it has come to the end. The engine does not wait for
+ * ever; then what is in flight must be dropped, because the requests are about to
+ * fail, and the memory is the application's again.
  */
 static void net_maybe_close(struct sim_qp *q)
 {
 	struct tz_qp *qp = &q->b.qp;
 
-	if (q->hung_up || !qp->closing || qp->conn != TZ_CONN_UP)
+	if (q->hung_up || !qp->closing || !tz_dial_connected(qp))
 		return;
-	/* only a stranger is hung up on without going to ERR */
+	/* only a stale peer is hung up on without going to ERR */
 	BED_CHECK(qp->state == TZ_ERR || !q->peer || q->peer->loose,
 		  "%s: closes in state %u", q->name, qp->state);
 	q->may_lose = true;
-	if (tz_qp_must_cut(qp)) {
-		net_hang_up(q, false);
-		return;
-	}
-	if (tz_qp_tx_pending(qp))
-		return;
-	if (!tz_qp_must_reset(qp)) {
-		net_hang_up(q, false);
-	} else if (!q->said_all) {
+	switch (tz_dial_act(qp)) {
+	case TZ_ACT_NONE:
+	case TZ_ACT_OPEN:
+		break;
+	case TZ_ACT_HALF_CLOSE:
 		TRACE(q, "closes its half of the connection");
+		tz_dial_parting(qp);
 		q->said_all = true;
 		net_fin(q->sim, net_out(q), false);
+		break;
+	case TZ_ACT_CLOSE:
+		BED_CHECK(!tz_qp_must_reset(qp), "requests may still be executed");
+		net_hang_up(q, false);
+		break;
+	case TZ_ACT_RESET:
+		net_hang_up(q, true);
+		break;
 	}
 }
 
@@ -316,6 +328,7 @@ void net_rx(struct sim_qp *q)
 	done = net_place(q, vec, n, limit);
 	if (done) {
 		TRACE(q, "received %u bytes", done);
+		q->pulled_at = s->steps;
 		tz_qp_rx_done(&q->b.qp, done, s->now);
 		if (q->b.qp.stats.rx_rnr_naks != rnr)
 			wire_rnr(q);
@@ -346,9 +359,8 @@ void net_hang_up(struct sim_qp *q, bool reset)
 	TRACE(q, reset ? "resets the connection" : "closes the connection");
 	q->hung_up = true;
 	net_fin(s, net_out(q), reset || tz_qp_must_reset(&q->b.qp));
-	net_drop(net_in(q));
-	net_in(q)->deaf = true;
-	tz_qp_disconnected(&q->b.qp, s->now);
+	net_pipe_deaf(net_in(q));
+	tz_dial_lost(&q->b.qp, s->now);
 	sim_wake(q);
 }
 
@@ -373,92 +385,16 @@ void net_eof(struct sim_qp *q)
 
 /* ---- the beginning ------------------------------------------------------ */
 
-static bool net_ready(const struct sim_qp *q)
-{
-	enum tz_state st = q->b.qp.state;
-
-	return st == TZ_RTR || st == TZ_RTS || st == TZ_SQD;
-}
-
-/* The hellos of both sides, byte for byte as a stream would carry them. */
-static u32 net_shake(struct sim_conn *c)
-{
-	struct sim_qp *a = c->end[0], *b = c->end[1];
-	enum tz_role role = tz_shake_role(&a->b.qp.attr, a->b.qp.init.qpn);
-	struct sim_qp *from = role == TZ_ROLE_CONNECT ? a : b;
-	struct sim_qp *to = role == TZ_ROLE_CONNECT ? b : a;
-	u64 session = rng_next(&a->sim->rng);
-	struct tz_hello hello, reply;
-	u32 max_to, max_from;
-
-	BED_CHECK(role != TZ_ROLE_SELF &&
-		  role != tz_shake_role(&b->b.qp.attr, b->b.qp.init.qpn),
-		  "both sides of a connection have role %u", role);
-	tz_shake_call(&from->b.qp, session, &hello);
-	BED_CHECK(tz_shake_check(&hello) == TZ_HELLO_OK &&
-		  tz_shake_judge_call(&to->b.qp, &hello, a->sim->now, &max_to) ==
-			  TZ_HELLO_OK, "call is refused");
-	tz_shake_answer(&to->b.qp, session, &reply);
-	BED_CHECK(reply.rq_psn == tz_cpu_to_le32(TZ_PSN_UNKNOWN) &&
-		  reply.next_rx_msn == tz_cpu_to_le32(TZ_PSN_UNKNOWN),
-		  "the answer tells what is expected");
-	BED_CHECK(tz_shake_check(&reply) == TZ_HELLO_OK &&
-		  tz_shake_judge_answer(&from->b.qp, &reply, a->sim->now,
-					&max_from) == TZ_HELLO_OK,
-		  "answer does not match");
-	BED_CHECK(max_to == max_from, "max_pdu: %u and %u", max_to, max_from);
-	BED_CHECK(hello.session_id == reply.session_id, "session id");
-	return max_to;
-}
-
-static void net_up(struct sim_qp *q, u32 max_pdu)
+void net_up(struct sim_qp *q)
 {
 	sim_enter(q);
 	q->hung_up = false;
 	q->said_all = false;
 	q->by_reference = false;
-	TRACE(q, "connected, max_pdu %u", max_pdu);
-	tz_qp_connected(&q->b.qp, max_pdu, q->sim->now);
+	if (tz_dial_up(&q->b.qp, q->sim->now))
+		TRACE(q, "connected, max_pdu %u", q->b.qp.max_pdu);
 	sim_wake(q);
 	sim_leave(q);
-}
-
-/* PDUs smaller than the hand-shake would allow find more bugs per byte. */
-static u32 net_max_pdu(struct sim_conn *c)
-{
-	struct sim *s = c->end[0]->sim;
-	u32 max = s->cfg.max_pdu;
-
-	if (c->end[1] && c->end[0] != c->end[1] && max >= TZ_MIN_PDU_BYTES)
-		return net_shake(c);
-	if (c->end[0] == c->end[1])
-		BED_CHECK(tz_shake_role(&c->end[0]->b.qp.attr,
-					c->end[0]->b.qp.init.qpn) == TZ_ROLE_SELF,
-			  "role of a QP that is its own peer");
-	return max;
-}
-
-void net_connect_step(struct sim *s, struct sim_conn *c)
-{
-	struct sim_qp *a = c->end[0], *b = c->end[1];
-
-	if (c->up || !c->connect_at || s->now < c->connect_at)
-		return;
-	if (!net_ready(a) || (b && !net_ready(b)))
-		return;
-	/* Neither could compare anything: the caller comes again. */
-	if (b && a != b && a->b.qp.state == TZ_RTR && b->b.qp.state == TZ_RTR)
-		return;
-	c->up = true;
-	c->connect_at = 0;
-	if (c->attacker) {
-		net_up(a, s->cfg.max_pdu);
-		evil_start(c);
-		return;
-	}
-	net_up(a, net_max_pdu(c));
-	if (a != b)
-		net_up(b, a->b.qp.max_pdu);
 }
 
 /* ---- time --------------------------------------------------------------- */
@@ -478,7 +414,6 @@ u64 net_next_event(const struct sim *s)
 	for (i = 0; i < s->num_conns; i++) {
 		const struct sim_conn *c = &s->conn[i];
 
-		net_sooner(&best, s->now, c->connect_at);
 		for (d = 0; d < 2; d++) {
 			const struct sim_pipe *p = &c->dir[d];
 

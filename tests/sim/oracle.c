@@ -113,6 +113,15 @@ static void oracle_match(const struct sim_qp *q, const struct sim_msg *m,
 		  m->data[pos + i]);
 }
 
+/*
+ * Nothing is executed of a request that has completed, but what @q's host had read
+ * of it by then: no requester can take that back.
+ */
+static bool oracle_may_place(const struct sim_qp *q, const struct sim_msg *m)
+{
+	return !m->over || q->pulled_at <= m->over_at;
+}
+
 /* Payload of a WRITE of the peer, at host offset @at. */
 static void oracle_write(struct sim_qp *q, const struct bed_mr *mr, u32 at,
 			 const void *src, u32 len)
@@ -122,7 +131,7 @@ static void oracle_write(struct sim_qp *q, const struct bed_mr *mr, u32 at,
 	BED_CHECK(m && (m->opcode == TCPZC_WQE_RDMA_WRITE ||
 			m->opcode == TCPZC_WQE_RDMA_WRITE_WITH_IMM),
 		  "%s: %u bytes written at %u by nobody", q->name, len, at);
-	BED_CHECK(!m->over, "%s: wr %llu is written after it has completed",
+	BED_CHECK(oracle_may_place(q, m), "%s: wr %llu is written after it has completed",
 		  q->name, LL(m->wr_id));
 	BED_CHECK(m->fault == SIM_FAULT_NONE, "%s: wr %llu must be refused",
 		  q->name, LL(m->wr_id));
@@ -185,7 +194,7 @@ static void oracle_recv(struct sim_qp *q, const struct bed_mr *mr, u32 at,
 
 	BED_CHECK(m && oracle_is_send(m), "%s: %u bytes received at %u from nobody",
 		  q->name, len, at);
-	BED_CHECK(!m->over, "%s: wr %llu is received after it has completed",
+	BED_CHECK(oracle_may_place(q, m), "%s: wr %llu is received after it has completed",
 		  q->name, LL(m->wr_id));
 	BED_CHECK(r, "%s: wr %llu has no receive", q->name, LL(m->wr_id));
 	BED_CHECK(m->fault == SIM_FAULT_NONE && !r->fate && m->len <= r->cap,
@@ -607,6 +616,7 @@ static void oracle_send_cqe(struct sim_qp *q, const struct tcpzc_cqe *cqe)
 			  cqe->byte_len, m->len);
 	}
 	m->over = true;
+	m->over_at = q->sim->steps;
 	q->over++;
 	app_release(q, m);
 }

@@ -96,6 +96,8 @@ static void sim_draw(struct sim *s, int kind)
 	sim_draw_sizes(c, r);
 	c->num_qps = rng_chance(r, 1, 3) ? 4 : 2;
 	c->self = rng_chance(r, 1, 8);
+	c->self_calls = rng_chance(r, 1, 2);
+	c->strangers = rng_chance(r, 1, 3) ? rng_range(r, 1, 200) : 0;
 	c->srq = rng_chance(r, 1, 3);
 	c->sqd = rng_chance(r, 1, 6);
 	c->lives = rng_below(r, 4);
@@ -296,12 +298,18 @@ static void sim_modify(struct sim_qp *q, enum tz_state to, u32 mask)
 	sim_leave(q);
 }
 
-static void sim_to_rtr(struct sim_qp *q)
+static void sim_to_init(struct sim_qp *q)
 {
 	sim_modify(q, TZ_INIT, TZ_QP_ACCESS_FLAGS | TZ_QP_PKEY_INDEX | TZ_QP_PORT);
+}
+
+static void sim_to_rtr(struct sim_qp *q)
+{
+	q->rtr_at = 0;
 	sim_modify(q, TZ_RTR, TZ_QP_AV | TZ_QP_PATH_MTU | TZ_QP_DEST_QPN |
 			      TZ_QP_RQ_PSN | TZ_QP_MAX_DEST_RD_ATOMIC |
 			      TZ_QP_MIN_RNR_TIMER);
+	dial_started(q);
 }
 
 static void sim_to_rts(struct sim_qp *q)
@@ -389,11 +397,11 @@ static void sim_live(struct sim_qp *q)
 		memcpy(q->peer->host->view + win, q->peer->host->mem + win,
 		       sim_area_bytes(s, SIM_WIN));
 	sim_born(q);
-	sim_to_rtr(q);
-	if (rng_chance(&s->rng, 2, 3))
-		sim_to_rts(q);
-	else
-		q->rts_at = s->now + 1 + rng_below(&s->rng, 2 * MS);
+	sim_to_init(q);
+	q->rtr_at = s->now + 1 + rng_below(&s->rng, 2 * MS);
+	q->rts_at = q->rtr_at;
+	if (rng_chance(&s->rng, 1, 2))
+		q->rts_at += rng_below(&s->rng, 2 * MS);
 }
 
 static void sim_start_life(struct sim *s, struct sim_conn *c)
@@ -402,7 +410,7 @@ static void sim_start_life(struct sim *s, struct sim_conn *c)
 
 	net_pipe_reset(&c->dir[0]);
 	net_pipe_reset(&c->dir[1]);
-	c->up = false;
+	c->unreachable = false;
 	sim_draw_attr(a);
 	if (b && b != a)
 		sim_draw_attr(b);
@@ -416,9 +424,8 @@ static void sim_start_life(struct sim *s, struct sim_conn *c)
 	sim_live(a);
 	if (b && b != a)
 		sim_live(b);
-	c->connect_at = s->now + 1 + rng_below(&s->rng, 3 * MS);
 	if (s->cfg.kind == SIM_STALL && rng_chance(&s->rng, 1, 4)) {
-		c->connect_at = 0;	/* the peer is never reached */
+		c->unreachable = true;
 		a->may_lose = true;
 		if (b)
 			b->may_lose = true;
@@ -436,6 +443,8 @@ static void sim_to_reset(struct sim_qp *q)
 {
 	if (q->b.qp.state == TZ_RESET)
 		return;
+	dial_forget(q);
+	q->rtr_at = q->rts_at = q->dial_at = 0;
 	sim_modify(q, TZ_RESET, 0);
 	BED_CHECK(!tz_qp_outstanding(&q->b.qp) && !tz_qp_unsent(&q->b.qp) &&
 		  q->b.qp.conn == TZ_CONN_NONE, "%s: RESET forgets not all",
@@ -451,6 +460,7 @@ static void sim_to_err(struct sim_qp *q)
 
 	if (st == TZ_RESET || st == TZ_ERR)
 		return;
+	q->rtr_at = 0;
 	q->why |= SIM_WHY_APP;
 	if (q->peer)
 		q->peer->may_lose = true;
@@ -505,6 +515,7 @@ void sim_leave(struct sim_qp *q)
 	struct tz_qp *qp = &q->b.qp;
 
 	s->cur = NULL;
+	BED_CHECK(!tz_dial_check(qp), "%s: %s", q->name, tz_dial_check(qp));
 	if (qp->state != TZ_ERR)
 		return;
 	/* the completion that says why may come when the connection is over */
@@ -539,7 +550,7 @@ void sim_moved(struct sim *s)
 
 static bool sim_timer_due(const struct sim_qp *q)
 {
-	u64 at = tz_qp_deadline(&q->b.qp);
+	u64 at = tz_dial_deadline(&q->b.qp);
 
 	return at && at <= q->sim->now && !q->timer_idle;
 }
@@ -550,11 +561,11 @@ static void sim_timer(struct sim_qp *q)
 
 	sim_enter(q);
 	TRACE(q, "timer");
-	tz_qp_timer(&q->b.qp, q->sim->now);
+	tz_dial_timer(&q->b.qp, q->sim->now);
 	net_timer(q);
 	q->tx_idle = false;
 	q->rx_idle = false;
-	at = tz_qp_deadline(&q->b.qp);
+	at = tz_dial_deadline(&q->b.qp);
 	q->timer_idle = at && at <= q->sim->now;
 	sim_leave(q);
 }
@@ -624,7 +635,7 @@ static void sim_chaos(struct sim *s)
 	default:
 		if (q->b.qp.state != TZ_RESET) {
 			q->may_lose = true;
-			if (q->peer == q || !q->peer || !q->conn->up) {
+			if (q->peer == q || !q->peer) {
 				sim_to_err(q);
 				break;
 			}
@@ -661,8 +672,8 @@ static void sim_sqd(struct sim_qp *q)
 /* ---- one step ----------------------------------------------------------- */
 
 enum sim_action {
-	ACT_TX, ACT_RX, ACT_EOF, ACT_TIMER, ACT_KICK, ACT_APP, ACT_RTS, ACT_SQD,
-	ACT_EVIL
+	ACT_TX, ACT_RX, ACT_EOF, ACT_TIMER, ACT_KICK, ACT_APP, ACT_RTR, ACT_RTS,
+	ACT_SQD, ACT_DIAL, ACT_EVIL
 };
 
 struct sim_choice {
@@ -692,6 +703,9 @@ static u32 sim_choices(struct sim *s, struct sim_choice *list)
 		sim_offer(list, &n, q, ACT_TIMER, sim_timer_due(q));
 		sim_offer(list, &n, q, ACT_KICK, q->dirty);
 		sim_offer(list, &n, q, ACT_APP, app_can_act(q));
+		sim_offer(list, &n, q, ACT_DIAL, dial_can_act(q));
+		sim_offer(list, &n, q, ACT_RTR, q->rtr_at && q->rtr_at <= s->now &&
+			  q->b.qp.state == TZ_INIT);
 		sim_offer(list, &n, q, ACT_RTS, q->rts_at && q->rts_at <= s->now &&
 			  q->b.qp.state == TZ_RTR);
 		sim_offer(list, &n, q, ACT_SQD, q->sqd_until &&
@@ -723,8 +737,14 @@ static void sim_act(struct sim *s, const struct sim_choice *c)
 	case ACT_APP:
 		app_act(c->q);
 		break;
+	case ACT_RTR:
+		sim_to_rtr(c->q);
+		break;
 	case ACT_RTS:
 		sim_to_rts(c->q);
+		break;
+	case ACT_DIAL:
+		dial_act(c->q);
 		break;
 	case ACT_SQD:
 		sim_sqd(c->q);
@@ -747,11 +767,13 @@ static u64 sim_next_event(struct sim *s)
 	u64 best = net_next_event(s);
 	u32 i;
 
+	sim_sooner(&best, s->now, dial_next_event(s));
 	for (i = 0; i < s->num_qps; i++) {
 		struct sim_qp *q = s->qp[i];
 
-		sim_sooner(&best, s->now, tz_qp_deadline(&q->b.qp));
+		sim_sooner(&best, s->now, tz_dial_deadline(&q->b.qp));
 		sim_sooner(&best, s->now, q->think_until);
+		sim_sooner(&best, s->now, q->rtr_at);
 		sim_sooner(&best, s->now, q->rts_at);
 		sim_sooner(&best, s->now, q->sqd_until);
 	}
@@ -767,6 +789,8 @@ static void sim_misfortunes(struct sim *s)
 		s->cfg.late_recv = 0;
 	if (rng_below(r, 10000) < s->cfg.chaos && s->steps < SIM_ENOUGH_STEPS)
 		sim_chaos(s);
+	if (rng_below(r, 10000) < s->cfg.strangers && s->steps < SIM_ENOUGH_STEPS)
+		dial_stranger(s);
 	if (s->cfg.sqd && s->steps < SIM_ENOUGH_STEPS && rng_chance(r, 1, 300))
 		sim_sqd(s->qp[rng_below(r, s->num_qps)]);
 	if (s->cfg.kind == SIM_RING && rng_chance(r, 1, 40))
@@ -795,8 +819,9 @@ static void sim_describe(struct sim *s)
 		struct sim_qp *q = s->qp[i];
 		struct tz_qp *qp = &q->b.qp;
 
-		fprintf(stderr, "%s: state %u conn %u closing %d budget %u msgs %u over %u out %u unsent %u tx %u rx.state %u rd_out %u rnr_until %llu stall %llu deadline %llu recv posted %u done %u idle %d%d%d dirty %d in %u out %u\n",
-			q->name, qp->state, qp->conn, qp->closing, q->budget,
+		fprintf(stderr, "%s: state %u dial %s conn %u closing %d budget %u msgs %u over %u out %u unsent %u tx %u rx.state %u rd_out %u rnr_until %llu stall %llu deadline %llu recv posted %u done %u idle %d%d%d dirty %d in %u out %u\n",
+			q->name, qp->state,
+			tz_dial_state_name(tz_dial_state(qp)), qp->conn, qp->closing, q->budget,
 			q->num_msg, q->over, tz_qp_outstanding(qp),
 			tz_qp_unsent(qp), qp->tx.queued, qp->rx.state,
 			qp->req.rd_out, (unsigned long long)qp->req.rnr_until,
@@ -815,14 +840,14 @@ static void sim_hang(struct sim *s, const char *what)
 
 static void sim_step(struct sim *s)
 {
-	struct sim_choice list[SIM_MAX_QPS * 9];
+	struct sim_choice list[SIM_MAX_QPS * 11];
 	u64 next;
 	u32 i, n;
 
 	s->steps++;
 	sim_misfortunes(s);
-	for (i = 0; i < s->num_conns; i++)
-		net_connect_step(s, &s->conn[i]);
+	if (rng_chance(&s->rng, 1, 3) && dial_calls_step(s))
+		return;
 	n = sim_choices(s, list);
 	if (n) {
 		sim_act(s, &list[rng_below(&s->rng, n)]);
@@ -830,6 +855,8 @@ static void sim_step(struct sim *s)
 			s->now += rng_below(&s->rng, 500);
 		return;
 	}
+	if (dial_calls_step(s))
+		return;
 	next = sim_next_event(s);
 	for (i = 0; !next && i < s->num_conns; i++)
 		if (sim_dead(s->conn[i].end[0]) ||
@@ -955,6 +982,7 @@ void sim_run(struct sim *s, u64 seed, int kind)
 	s->num_qps = s->num_conns = s->num_hosts = 0;
 	s->cur = NULL;
 	memset(s->conn, 0, sizeof(s->conn));
+	memset(s->call, 0, sizeof(s->call));
 	sim_draw(s, kind);
 	sim_build(s);
 	s->lives = s->cfg.lives;

@@ -6,7 +6,8 @@
  *
  *   main.c	command line
  *   sim.c	one run: configuration, scheduler, end
- *   net.c	streams and connections
+ *   net.c	streams
+ *   dial.c	how queue pairs get them: calls, hand-shakes, strangers
  *   app.c	programs: random work requests, good and bad ones
  *   oracle.c	checks every access to memory and every completion
  *   wire.c	checks every PDU; the trace
@@ -75,6 +76,7 @@ struct sim_msg {
 	bool atomic_done;
 	bool recv_done;		/* it has completed a receive at the peer */
 	bool over;		/* completed or retired */
+	u64 over_at;		/* ... at this step */
 };
 
 /* A receive work request. */
@@ -143,13 +145,24 @@ struct sim_wire {
 struct sim_conn {
 	struct sim_qp *end[2];	/* the same one if it is its own peer */
 	struct sim_pipe dir[2];	/* from end[i] */
-	u64 connect_at;
-	u64 up_at[2];
-	bool up;
+	bool unreachable;	/* in this life */
 	bool attacker;		/* end[1] is none of ours */
 	struct rng evil;	/* what the attacker does */
 	u8 *evil_out;		/* bytes it is about to send */
 	u32 evil_len, evil_pos, evil_left, evil_msn;
+};
+
+/* A stream from outside that its queue pair has not taken yet. */
+#define SIM_CALLS	32u
+
+struct sim_call {
+	struct tz_caller c;	/* first */
+	bool used;
+	bool parked;
+	struct sim_qp *from;	/* NULL: a stranger; no longer its call: it hung up */
+	struct sim_qp *to;
+	u8 bytes[sizeof(struct tz_hello)];
+	u64 at;			/* when more of it arrives */
 };
 
 /* ---- queue pairs -------------------------------------------------------- */
@@ -175,7 +188,7 @@ struct sim_qp {
 	/* the program */
 	u32 budget;		/* sends still to be posted */
 	u64 think_until;
-	u64 rts_at;
+	u64 rtr_at, rts_at;
 	bool dirty;		/* posted since the last kick */
 	bool hostile_ring;
 	bool loose;		/* contents are not checked */
@@ -184,11 +197,21 @@ struct sim_qp {
 	struct tz_qp_attr attr;	/* of the current life */
 	bool rnr_finite;
 
+	/* dialing */
+	u64 dial_at;		/* when a stream is established; 0: never */
+	struct sim_call *call;	/* this side's, until it is answered */
+	bool taken;		/* the peer has taken it */
+	u8 reply[sizeof(struct tz_hello)];
+	u32 reply_len, reply_got;
+	u64 reply_at;
+	bool reply_end;		/* the peer has closed it */
+
 	/* scheduling */
 	bool tx_idle, rx_idle, timer_idle;
 	bool hung_up;		/* this side has closed or seen the end */
 	bool said_all;		/* ... or closed its half and waits for the peer */
 	bool by_reference;	/* the stream may refer to regions */
+	u64 pulled_at;		/* the step at which bytes arrived last */
 
 	/* the model */
 	struct sim_msg **msg;
@@ -236,6 +259,7 @@ struct sim_host {
 	struct sim_mr mr[BED_MAX_MR];
 	u32 num_mr;
 	struct bed_srq srq;
+	struct tz_lobby lobby;
 	struct sim_rq shared;
 	bool has_srq;
 	u32 rq_pd;		/* of receives */
@@ -271,6 +295,8 @@ struct sim_cfg {
 	u32 chaos;		/* steps in 10000 */
 	u32 lives;		/* how often a pair may start again */
 	bool self;		/* QP 0 is its own peer */
+	bool self_calls;	/* ... and calls itself as it would another */
+	u32 strangers;		/* steps in 10000 at which one calls */
 	bool zero_copy;
 	bool srq;
 	bool sqd;
@@ -291,11 +317,13 @@ struct sim {
 	u32 num_qps;
 	struct sim_conn conn[SIM_MAX_QPS / 2];
 	u32 num_conns;
+	struct sim_call call[SIM_CALLS];
 	struct sim_qp *cur;	/* whose engine is running */
 	bool direct;		/* the write does not come through mr_write */
 	u32 lives;
 	/* sums over all runs */
 	u64 sum_steps, sum_wr, sum_pdus, sum_cqes, sum_errors, sum_rnr;
+	u64 sum_calls[TZ_CALL_OWN + 1], sum_strangers, sum_given_up;
 	u64 statuses[32];
 };
 
@@ -333,12 +361,23 @@ void net_rx(struct sim_qp *q);
 bool net_eof_due(const struct sim_qp *q);
 void net_eof(struct sim_qp *q);
 void net_timer(struct sim_qp *q);
-void net_connect_step(struct sim *s, struct sim_conn *c);
+void net_up(struct sim_qp *q);
+void net_fin(struct sim *s, struct sim_pipe *p, bool reset);
+void net_pipe_deaf(struct sim_pipe *p);
 u64 net_next_event(const struct sim *s);
 void net_pipe_reset(struct sim_pipe *p);
 void net_push(struct sim *s, struct sim_pipe *p, const u8 *bytes, u32 len);
 struct sim_pipe *net_in(const struct sim_qp *q);
 struct sim_pipe *net_out(const struct sim_qp *q);
+
+/* dial.c */
+bool dial_can_act(const struct sim_qp *q);
+void dial_act(struct sim_qp *q);
+void dial_started(struct sim_qp *q);
+void dial_forget(struct sim_qp *q);
+void dial_stranger(struct sim *s);
+bool dial_calls_step(struct sim *s);
+u64 dial_next_event(const struct sim *s);
 
 /* app.c */
 void app_host_setup(struct sim *s, struct sim_host *h, u32 slots);

@@ -565,6 +565,11 @@ void ub_conn_offer(struct ub_qp *qp, struct ub_caller *caller, u64 now);
  * executed any more, and no call is parked. The engine is not told. Turn held.
  */
 void ub_conn_close(struct ub_qp *qp);
+/*
+ * TCP resets the connection @fd and drops what it has queued: requests whose end is
+ * reported now, or was not waited for, must not be executed later.
+ */
+void ub_conn_cut(int fd);
 /* The stream is over. Turn held. */
 void ub_conn_lost(struct ub_qp *qp, u64 now);
 /* TZ_DIAL_PARTING: has the peer ended, too? Reads what it still says. */

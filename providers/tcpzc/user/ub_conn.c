@@ -42,12 +42,8 @@ static void ub_conn_drain(int fd)
 			break;
 }
 
-/*
- * Requests whose end is reported now, or was not waited for, must not be executed
- * later: TCP resets the connection and drops what it has queued. Unlike a close
- * with SO_LINGER this works while a child has a copy of the descriptor.
- */
-static void ub_conn_cut(int fd)
+/* Unlike a close with SO_LINGER this works while a child has a copy of @fd. */
+void ub_conn_cut(int fd)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 

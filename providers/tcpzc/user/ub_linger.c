@@ -34,11 +34,13 @@ static bool ub_linger_taken(int fd)
 	return ioctl(fd, SIOCOUTQ, &unacked) || !unacked;
 }
 
-/* ctx->linger_lock is held. */
+/* ctx->linger_lock is held. What has not been taken is dropped. */
 static void ub_linger_end(struct ub_context *ctx, struct ub_linger *l)
 {
 	list_del(&l->node);
 	ctx->num_lingering--;
+	if (!ub_linger_taken(l->fd))
+		ub_conn_cut(l->fd);
 	ub_fd_close(ctx->epfd, l->fd);
 	free(l);
 }
