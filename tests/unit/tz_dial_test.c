@@ -249,6 +249,12 @@ static void test_half_known(void **unused)
 	to_rts(e.a, 1000);
 	assert_true(tz_dial_deadline(&e.a->q.qp) < e.a->now);
 	tz_dial_timer(&e.a->q.qp, e.a->now);
+	/* At once, but once. */
+	tz_dial_opening(&e.a->q.qp, e.a->now);
+	tz_dial_lost(&e.a->q.qp, e.a->now);
+	assert_true(tz_dial_deadline(&e.a->q.qp) > e.a->now);
+	e.a->now = tz_dial_deadline(&e.a->q.qp);
+	tz_dial_timer(&e.a->q.qp, e.a->now);
 	dial(e.a, &hello);
 	c = caller(&hello, gid_low);
 	assert_int_equal(tz_dial_call(&e.b->q.qp, &c, &answer, e.b->now),
@@ -372,13 +378,15 @@ static void test_park(void **unused)
 	a_to(e, TZ_RTS);
 	dial(e.a, &hello);
 	for (i = 0; i <= TZ_MAX_PARKED; i++) {
+		/* RESET or INIT. */
+		if (i == 1)
+			unit_modify(e.b, TZ_RESET);
 		c[i] = caller(&hello, gid_low);
 		assert_int_equal(tz_dial_call(&e.b->q.qp, &c[i], &answer,
 					      e.b->now),
 				 i < TZ_MAX_PARKED ? TZ_CALL_PARKED :
 						     TZ_CALL_REFUSED);
 	}
-	unit_modify(e.b, TZ_RESET);
 	to_init(e.b);
 	b_to(e, TZ_RTR);
 	assert_ptr_equal(tz_dial_unpark(&e.b->q.qp), &c[3]);
@@ -403,17 +411,19 @@ static void test_not_the_peer(void **unused)
 
 	a_to(e, TZ_RTS);
 	b_to(e, TZ_RTS);
-	dial(e.a, &hello);
-	c = caller(&hello, gid_high);
-	assert_int_equal(tz_dial_call(&e.b->q.qp, &c, &answer, e.b->now),
-			 TZ_CALL_REFUSED);
-	/* That was no guess of a PSN. */
-	assert_int_equal(e.b->q.qp.shake.wrong, 0);
 	/* The side that calls is not called, not even by its peer. */
 	tz_shake_call(&e.b->q.qp, 5, &back);
 	c = caller(&back, gid_high);
 	assert_int_equal(tz_dial_call(&e.a->q.qp, &c, &answer, e.a->now),
 			 TZ_CALL_REFUSED);
+	dial(e.a, &hello);
+	assert_int_equal(tz_dial_call(&e.a->q.qp, &c, &answer, e.a->now),
+			 TZ_CALL_REFUSED);
+	c = caller(&hello, gid_high);
+	assert_int_equal(tz_dial_call(&e.b->q.qp, &c, &answer, e.b->now),
+			 TZ_CALL_REFUSED);
+	/* That was no guess of a PSN. */
+	assert_int_equal(e.b->q.qp.shake.wrong, 0);
 	c = caller(&hello, gid_low);
 	c.rx.hello.status = tz_cpu_to_le16(TZ_HELLO_REFUSED);
 	assert_int_equal(tz_dial_call(&e.b->q.qp, &c, &answer, e.b->now),
