@@ -201,35 +201,41 @@ static void tcpzc_conn_half_close(struct tcpzc_qp *qp)
 		kernel_sock_shutdown(qp->conn.sock, SHUT_WR);
 }
 
-/*
- * The application may use its memory as soon as this returns. Nearly always the
- * peer has read everything and closes its end within a moment.
- */
-static void tcpzc_conn_part(struct tcpzc_qp *qp)
+bool tcpzc_conn_part(struct tcpzc_qp *qp)
 {
 	struct tcpzc_conn *c = &qp->conn;
 	bool part;
 
+	lockdep_assert_held(&qp->mutex);
 	spin_lock_bh(&qp->lock);
 	part = c->wsk && tz_dial_part(&qp->eng);
 	if (part)
 		tcpzc_conn_note(qp);
 	spin_unlock_bh(&qp->lock);
-	if (!part)
-		return;
-	kernel_sock_shutdown(c->sock, SHUT_WR);
-	wait_event_timeout(c->wait, READ_ONCE(c->eof),
-			   nsecs_to_jiffies(TZ_DIAL_PART_NS));
+	if (part)
+		kernel_sock_shutdown(c->sock, SHUT_WR);
+	return part;
 }
 
-void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp))
+/* Nearly always the peer has read everything and closes its end within a moment. */
+static void tcpzc_conn_await_end(struct tcpzc_qp *qp, u64 until)
+{
+	u64 now = ktime_get_ns();
+
+	if (now < until)
+		wait_event_timeout(qp->conn.wait, READ_ONCE(qp->conn.eof),
+				   nsecs_to_jiffies(until - now) + 1);
+}
+
+void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp),
+		      u64 until)
 {
 	struct tcpzc_conn *c = &qp->conn;
 	struct tcpzc_caller *caller;
 	bool established;
 
-	lockdep_assert_held(&qp->mutex);
-	tcpzc_conn_part(qp);
+	if (tcpzc_conn_part(qp))
+		tcpzc_conn_await_end(qp, until);
 	spin_lock_bh(&qp->lock);
 	/* Also for what was posted since then. */
 	c->abort |= !c->eof && tz_qp_must_reset(&qp->eng);

@@ -9,6 +9,7 @@
 #include "tcpzc.h"
 #include "trace.h"
 
+#define TCPZC_PART_MIN_NS	(5 * NSEC_PER_MSEC)
 #define TCPZC_TX_BUF_BYTES	(64u << 10)
 #define TCPZC_RX_BUF_BYTES	(64u << 10)
 /*
@@ -501,7 +502,8 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 	if (to != from && (to == TZ_ERR || to == TZ_RESET))
 		tcpzc_io_catch_up(qp);
 	if (to == TZ_RESET) {
-		tcpzc_conn_close(qp, tcpzc_engine_reset);
+		tcpzc_conn_close(qp, tcpzc_engine_reset,
+				 ktime_get_ns() + TZ_DIAL_PART_NS);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
 	rc = tcpzc_engine_try_modify(qp, eng_attr, mask);
@@ -560,26 +562,56 @@ int tcpzc_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 
 /* ---- the device goes ---------------------------------------------------- */
 
-static void tcpzc_qp_abandon(struct tcpzc_qp *qp)
+static void tcpzc_qp_part(struct tcpzc_qp *qp)
 {
 	mutex_lock(&qp->mutex);
-	tcpzc_conn_close(qp, tcpzc_engine_abandon);
+	tcpzc_conn_part(qp);
 	mutex_unlock(&qp->mutex);
 }
 
+static void tcpzc_qp_abandon(struct tcpzc_qp *qp, u64 until)
+{
+	mutex_lock(&qp->mutex);
+	tcpzc_conn_close(qp, tcpzc_engine_abandon, until);
+	mutex_unlock(&qp->mutex);
+}
+
+/* They wait for their peers together. */
 void tcpzc_qps_abandon(struct tcpzc_dev *dev)
 {
 	struct tcpzc_qp *qp;
 	unsigned long qpn;
+	u64 until;
 
 	down_read(&dev->qps_sem);
 	xa_for_each(&dev->qps, qpn, qp)
 		if (!qp->kernel)
-			tcpzc_qp_abandon(qp);
+			tcpzc_qp_part(qp);
+	until = ktime_get_ns() + TZ_DIAL_PART_NS;
+	xa_for_each(&dev->qps, qpn, qp)
+		if (!qp->kernel)
+			tcpzc_qp_abandon(qp, until);
 	up_read(&dev->qps_sem);
 }
 
 /* ---- destroy ------------------------------------------------------------ */
+
+/*
+ * How long destruction may wait for the peer's end. A process that exits destroys its
+ * queue pairs one after the other: all of them have the time of one, and each a little.
+ */
+static u64 tcpzc_part_until(struct ib_qp *ibqp)
+{
+	u64 now = ktime_get_ns(), until = now + TZ_DIAL_PART_NS;
+	struct tcpzc_ucontext *ctx;
+
+	if (!(current->flags & PF_EXITING) || !ibqp->pd->uobject)
+		return until;
+	ctx = to_tucontext(ibqp->pd->uobject->context);
+	if (!ctx->part_until)
+		ctx->part_until = until;
+	return max(ctx->part_until, now + TCPZC_PART_MIN_NS);
+}
 
 int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 {
@@ -591,7 +623,7 @@ int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 
 	mutex_lock(&qp->mutex);
 	tcpzc_io_catch_up(qp);
-	tcpzc_conn_close(qp, tcpzc_engine_end);
+	tcpzc_conn_close(qp, tcpzc_engine_end, tcpzc_part_until(ibqp));
 	mutex_unlock(&qp->mutex);
 	tcpzc_io_exit(qp);
 	tcpzc_conn_exit(qp);

@@ -119,6 +119,7 @@ struct tcpzc_dev;
 
 struct tcpzc_ucontext {
 	struct ib_ucontext ib;
+	u64 part_until;			/* its process exits: see tcpzc_part_until() */
 };
 
 /* A ring that is mapped into the application. */
@@ -579,11 +580,18 @@ void tcpzc_conn_init(struct tcpzc_qp *qp);
 /* The QP has reached RTR. qp->mutex is held. */
 void tcpzc_conn_start(struct tcpzc_qp *qp);
 /*
- * RESET or destruction: closes sockets, forgets parked calls. @end tells the engine,
+ * RESET or destruction is to come. True: requests are under way, the end of the
+ * stream was sent, and tcpzc_conn_close() may wait for the peer's. qp->mutex is held.
+ */
+bool tcpzc_conn_part(struct tcpzc_qp *qp);
+/*
+ * RESET or destruction: closes sockets, forgets parked calls. Waits for the peer's end
+ * if tcpzc_conn_part() says so, until @until (ktime, ns) at most. @end tells the engine,
  * with qp->lock: what runs beside this sees both changes or none. When it returns no
  * packet refers to the application's memory any more. qp->mutex is held.
  */
-void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp));
+void tcpzc_conn_close(struct tcpzc_qp *qp, void (*end)(struct tcpzc_qp *qp),
+		      u64 until);
 /* After the last tcpzc_conn_close(): no work runs any more. No lock is held. */
 void tcpzc_conn_exit(struct tcpzc_qp *qp);
 /* A caller with its hello for @qp; takes it over. */

@@ -20,6 +20,7 @@ NETEM = {
     "delay": ("delay", "20ms"), "delay-loss": ("delay", "20ms", "loss", "1%"),
     "reorder": ("delay", "5ms", "reorder", "70%", "50%"), "duplicate": ("duplicate", "10%"),
 }
+SILENT = 4          # seconds; 0.2 for all of them, 5 ms for each, and a busy machine
 NOTICE = 30         # seconds in which what is to go has gone
 CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, 128 + signal.SIGSEGV,
            128 + signal.SIGBUS, 128 + signal.SIGABRT)
@@ -163,6 +164,36 @@ def many_queue_pairs(ctx):
                                          "-s", "4096", "-N"), limit=110).finish()
 
 
+def silent_peers(ctx, leave):
+    """64 queue pairs with requests under way whose peers do not answer: all wait for
+    them together, not one after the other (which took 12.8 s)."""
+    path, bed = opened(ctx)
+    pair = Pair(ctx, bed, path, "ib_write_bw", ("-d", "tcpzc0", "-F", "-q", "64", "-D", "20"),
+                limit=60)
+    time.sleep(2)
+    expect(pair.client.poll() is None, "ends too early", *pair.all())
+    path.cut = True
+    path.impair("loss", "100%")
+    time.sleep(0.5)
+    started = time.monotonic()
+    leave(path, bed, pair)
+    took = time.monotonic() - started
+    end(pair)
+    expect(took < SILENT, f"took {took:.1f} s", *pair.all())
+
+
+def exit_silent(path, bed, pair):
+    os.kill(pair.client.find("ib_write_bw"), signal.SIGKILL)
+    expect(pair.client.wait(NOTICE), "the client cannot be killed", *pair.all())
+
+
+def delete_silent(path, bed, pair):
+    bed.delete(path, "client")
+
+
 CASES = {"reload": reload, "unload-in-use": unload_in_use, "delete-in-use": delete_in_use,
          "interface-in-use": interface_in_use, "namespace-in-use": namespace_in_use,
-         "fatal-event": fatal_event, "link-down": link_down, "mtu": mtu_changes, "500-queue-pairs": many_queue_pairs}
+         "fatal-event": fatal_event, "link-down": link_down, "mtu": mtu_changes,
+         "500-queue-pairs": many_queue_pairs,
+         "exit-silent-peers": lambda ctx: silent_peers(ctx, exit_silent),
+         "delete-silent-peers": lambda ctx: silent_peers(ctx, delete_silent)}
