@@ -8,12 +8,15 @@
  * pages are sent where no process of this host can be the receiver:
  *
  *  - the packets leave by hardware, or
- *  - the other end of the connection is a socket of this kernel's own, as a
- *    kernel-mode queue pair has it: it is looked up in all network namespaces.
+ *  - the other end of the connection is a socket of this module's, as a kernel-mode
+ *    queue pair has it: it is looked up in all network namespaces. Other sockets of
+ *    the kernel's are no such proof: a process may splice from the MPTCP or SMC socket
+ *    that is on top of them.
  *
  * Elsewhere TCP copies. Taps (AF_PACKET, tc mirred) are root's, and not considered.
  */
 #include <linux/if_vlan.h>
+#include <linux/module.h>
 #include <net/inet_hashtables.h>
 #include <net/inet6_hashtables.h>
 #include <net/net_namespace.h>
@@ -85,9 +88,12 @@ static bool tcpzc_are_ends(const struct sock *a, const struct sock *b)
 	       !after(got, tcp_sk(a)->snd_nxt);
 }
 
-static bool tcpzc_is_kernels(const struct sock *sk, const struct sock *other)
+/* All callbacks that this module gives to a socket are its own functions. */
+static bool tcpzc_is_ours(const struct sock *sk, const struct sock *other)
 {
 	return sk_fullsock(other) && other->sk_kern_sock &&
+	       within_module((unsigned long)READ_ONCE(other->sk_data_ready),
+			     THIS_MODULE) &&
 	       other->sk_protocol == IPPROTO_TCP && tcpzc_are_ends(sk, other) &&
 	       tcpzc_are_ends(other, sk);
 }
@@ -103,7 +109,7 @@ static bool tcpzc_ends_in_kernel(const struct sock *sk)
 		other = tcpzc_other_end_in(net, sk);
 		if (!other)
 			continue;
-		found = tcpzc_is_kernels(sk, other);
+		found = tcpzc_is_ours(sk, other);
 		sock_gen_put(other);
 		if (found)
 			break;

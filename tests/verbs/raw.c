@@ -47,16 +47,22 @@ static uint16_t raw_port(const struct raw *r)
 	return port >= TZ_FIRST_USER_PORT ? port : TZ_WELL_KNOWN_PORT;
 }
 
-int raw_dial_from(const struct raw *r, const union ibv_gid *gid)
+static void dial_by(const struct raw *r, int fd, const union ibv_gid *gid)
 {
 	struct sockaddr_in6 from, to;
-	int fd = tcp_socket();
 
 	gid_addr(gid, 0, &from);
 	gid_addr(&r->v->gid, raw_port(r), &to);
 	check_msg(!bind(fd, (struct sockaddr *)&from, sizeof(from)), "bind: %m");
 	check_msg(!connect(fd, (struct sockaddr *)&to, sizeof(to)),
 		  "connect: %m");
+}
+
+int raw_dial_from(const struct raw *r, const union ibv_gid *gid)
+{
+	int fd = tcp_socket();
+
+	dial_by(r, fd, gid);
 	return fd;
 }
 
@@ -217,28 +223,54 @@ int raw_try_hello(const struct raw *r, const struct tz_hello *hello)
 	return status;
 }
 
-void raw_shake(struct raw *r)
+/* The victim's hello is as it should be. */
+static void raw_shaken(struct raw *r, const struct tz_hello *hello)
+{
+	check_eq(le32toh(hello->magic), TZ_HELLO_MAGIC);
+	check_eq(le16toh(hello->status), TZ_HELLO_OK);
+	check_eq(le32toh(hello->src_qpn), r->v->qpn);
+	check_eq(le32toh(hello->dst_qpn), r->peer.qpn);
+	r->tx_msn = r->peer.psn;
+	r->rx_msn = r->v->psn;
+}
+
+static void raw_greet(struct raw *r)
 {
 	struct tz_hello hello = raw_hello(r), answer;
 
+	raw_send(r->fd, &hello, sizeof(hello));
+	check_msg(raw_read(r->fd, &answer, sizeof(answer), 5000),
+		  "no hello from the victim");
+	raw_shaken(r, &answer);
+}
+
+static void raw_answer(struct raw *r)
+{
+	struct tz_hello hello = raw_hello(r), call;
+
+	r->fd = raw_accept(r, 5000 * test_slow());
+	check_msg(r->fd >= 0, "the victim does not connect");
+	check(raw_read(r->fd, &call, sizeof(call), 5000));
+	hello.session_id = call.session_id;
+	raw_send(r->fd, &hello, sizeof(hello));
+	raw_shaken(r, &call);
+}
+
+void raw_shake(struct raw *r)
+{
 	if (r->listener >= 0) {
-		r->fd = raw_accept(r, 5000 * test_slow());
-		check_msg(r->fd >= 0, "the victim does not connect");
-		check(raw_read(r->fd, &answer, sizeof(answer), 5000));
-		hello.session_id = answer.session_id;
-		raw_send(r->fd, &hello, sizeof(hello));
-	} else {
-		r->fd = raw_dial(r);
-		raw_send(r->fd, &hello, sizeof(hello));
-		check_msg(raw_read(r->fd, &answer, sizeof(answer), 5000),
-			  "no hello from the victim");
+		raw_answer(r);
+		return;
 	}
-	check_eq(le32toh(answer.magic), TZ_HELLO_MAGIC);
-	check_eq(le16toh(answer.status), TZ_HELLO_OK);
-	check_eq(le32toh(answer.src_qpn), r->v->qpn);
-	check_eq(le32toh(answer.dst_qpn), r->peer.qpn);
-	r->tx_msn = r->peer.psn;
-	r->rx_msn = r->v->psn;
+	r->fd = raw_dial(r);
+	raw_greet(r);
+}
+
+void raw_shake_by(struct raw *r, int fd)
+{
+	r->fd = fd;
+	dial_by(r, fd, &r->v->gid);
+	raw_greet(r);
 }
 
 void raw_connect(struct raw *r)

@@ -30,6 +30,8 @@ void raw_open(struct raw *r, const struct opts *o, bool dialed);
 void raw_connect(struct raw *r);
 /* The same for a victim that is in RTS already, or stays in RTR. */
 void raw_shake(struct raw *r);
+/* The same by a socket of any kind, which is not connected yet. */
+void raw_shake_by(struct raw *r, int fd);
 /* The victim back to INIT, for another connection. */
 void raw_again(struct raw *r);
 void raw_close(struct raw *r);

@@ -13,7 +13,7 @@ from . import admin, devices, hostile, kernel, trouble
 from .kernel import Kernel, Siw
 
 VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible",
-         "hostile_hello", "hostile_pdu", "hostile_ring", "hostile_corpus", "ud", "cm", "scale")
+         "hostile_hello", "hostile_pdu", "hostile_ring", "hostile_corpus", "hostile_pages", "ud", "cm", "scale")
 # How many times slower a machine is, for tests that count or wait. With several
 # processors threads of one process have User-Mode Linux's process for it in turns.
 SLOW = {"uml-debug": 10, "uml-smp": 4, "qemu-6.12": 6, "qemu-7.x": 6}

@@ -40,7 +40,7 @@ QUICK = ("ibv_*/4096-bytes*", "ib_*/default", "ib_*/events", "ib_*/srq", "ib_*/i
 # Debian 13's rping can have 200 clients; its perftest's client with -R -c UD asks for
 # the service before its server, which has told it to, offers it, and crashes.
 EMULATED = (*QUICK, "rdmacm/200-concurrent", "ib_*_bw/all-sizes", "ib_*_bw/both-ways",
-            "ib_*_bw/q16", "ib_*_lat/events", "ib_*_lat/default")
+            "ib_*_bw/q16", "ib_*_lat/events", "ib_*_lat/default", "verbs/hostile_pages*")
 NOT_EMULATED = ("kernel-as-*", "netem/*", "*/rdma-cm-ud")
 MACHINES = (
     Machine("up", ("uml",), ("*",), without=("*/duration*",)),
