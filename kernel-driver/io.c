@@ -253,7 +253,7 @@ static bool tcpzc_sq_settle(struct tcpzc_qp *qp, u64 now)
 static bool tcpzc_tx_by_reference(struct tcpzc_qp *qp, struct sock *sk)
 {
 	return (sk->sk_route_caps & NETIF_F_SG) && !tz_qp_is_uc(&qp->eng) &&
-	       tcpzc_may_refer(&qp->conn.near, sk);
+	       tcpzc_refer(qp, sk);
 }
 
 /* Hand one vector to TCP, @by_reference or not: bytes taken, or -errno. */
@@ -288,6 +288,8 @@ static void tcpzc_tx_note(struct tcpzc_qp *qp, const struct tz_vec *vec,
 	trace_tcpzc_send(qp, tz_qp_next_msn(&qp->eng), bytes, ref);
 	if (!vec->mr)
 		return;
+	if (ref)
+		tcpzc_referred(qp, tcpzc_mr_of(vec->mr));
 	tcpzc_count(qp->dev, ref ? TCPZC_CNT_TX_ZCOPY_BYTES :
 				   TCPZC_CNT_TX_COPY_BYTES, bytes);
 }
@@ -412,6 +414,7 @@ void tcpzc_conn_note(struct tcpzc_qp *qp)
 void tcpzc_io_detach(struct tcpzc_qp *qp)
 {
 	lockdep_assert_held(&qp->lock);
+	tcpzc_refs_part(qp);
 	qp->conn.wsk = NULL;
 	qp->conn.rsk = NULL;
 	qp->tx_full_at = 0;

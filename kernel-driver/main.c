@@ -104,6 +104,7 @@ static void tcpzc_dealloc(struct ib_device *ibdev)
 {
 	struct tcpzc_dev *dev = to_tdev(ibdev);
 
+	tcpzc_refs_exit(dev);
 	if (dev->tnet)
 		tcpzc_listen_del(dev);
 	WARN_ON(!xa_empty(&dev->qps));
@@ -225,6 +226,8 @@ static int tcpzc_dev_init(struct tcpzc_dev *dev, struct net_device *netdev)
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC);
 	get_random_bytes(&dev->secret, sizeof(dev->secret));
 	tcpzc_dma_mr_init(dev);
+	spin_lock_init(&dev->refs_lock);
+	INIT_LIST_HEAD(&dev->refs);
 	ida_init(&dev->pdns);
 	mutex_init(&dev->stats_lock);
 	INIT_WORK(&dev->gids_work, tcpzc_gids_work);

@@ -484,6 +484,7 @@ int tcpzc_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata)
 	trace_tcpzc_mr_dereg(mr);
 	tcpzc_mr_unreserve(mr->dev, mr->num);
 	tcpzc_mr_kill(mr);
+	tcpzc_refs_wait(mr->dev, mr, NULL, tcpzc_part_until(ibmr->pd));
 	tcpzc_pin_put(&pin);
 	tcpzc_mr_put(&mr->tz);
 	return 0;
@@ -554,6 +555,7 @@ struct ib_mr *tcpzc_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
 	rc = tcpzc_mr_quiesce(mr);
 	if (rc)
 		goto err_num;
+	tcpzc_refs_wait(mr->dev, mr, NULL, tcpzc_part_until(ibmr->pd));
 	trace_tcpzc_mr_dereg(mr);
 	mr->umem = new.umem;
 	mr->blocks = new.blocks;

@@ -98,24 +98,70 @@ static bool tcpzc_is_ours(const struct sock *sk, const struct sock *other)
 	       tcpzc_are_ends(other, sk);
 }
 
-static bool tcpzc_ends_in_kernel(const struct sock *sk)
+/* The other end, with a reference, or NULL. Within rcu_read_lock(). */
+static struct sock *tcpzc_other_end(const struct sock *sk)
 {
-	bool found = false;
 	struct sock *other;
 	struct net *net;
 
-	rcu_read_lock();
 	for_each_net_rcu(net) {
 		other = tcpzc_other_end_in(net, sk);
 		if (!other)
 			continue;
-		found = tcpzc_is_ours(sk, other);
+		if (tcpzc_is_ours(sk, other))
+			return other;
 		sock_gen_put(other);
-		if (found)
-			break;
+	}
+	return NULL;
+}
+
+static bool tcpzc_ends_in_kernel(const struct sock *sk)
+{
+	struct sock *other;
+
+	rcu_read_lock();
+	other = tcpzc_other_end(sk);
+	if (other)
+		sock_put(other);
+	rcu_read_unlock();
+	return other;
+}
+
+bool tcpzc_near_has_read(const struct sock *sk, u32 seq)
+{
+	struct sock *other;
+	bool has = true;
+
+	rcu_read_lock();
+	other = tcpzc_other_end(sk);
+	if (other) {
+		has = !before(READ_ONCE(tcp_sk(other)->copied_seq), seq);
+		sock_put(other);
 	}
 	rcu_read_unlock();
-	return found;
+	return has;
+}
+
+void tcpzc_near_abort(const struct sock *sk)
+{
+	struct net *net = NULL;
+	struct sock *other;
+
+	rcu_read_lock();
+	other = tcpzc_other_end(sk);
+	/* A socket of the kernel's own does not keep its namespace. */
+	if (other)
+		net = maybe_get_net(sock_net(other));
+	if (other && !net) {
+		sock_put(other);
+		other = NULL;	/* which closes it itself */
+	}
+	rcu_read_unlock();
+	if (!other)
+		return;
+	tcp_abort(other, ECONNABORTED);
+	sock_put(other);
+	put_net(net);
 }
 
 /* ---- the answer --------------------------------------------------------- */
@@ -135,7 +181,8 @@ bool tcpzc_may_refer(struct tcpzc_near *near, struct sock *sk)
 		return near->ok;
 	near->sk = sk;
 	near->ifindex = ifindex;
-	near->ok = dst && (tcpzc_leaves_by_hardware(dst->dev) ||
-			   tcpzc_ends_in_kernel(sk));
+	near->kernel = dst && !tcpzc_leaves_by_hardware(dst->dev) &&
+		       tcpzc_ends_in_kernel(sk);
+	near->ok = near->kernel || (dst && tcpzc_leaves_by_hardware(dst->dev));
 	return near->ok;
 }

@@ -490,6 +490,7 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 {
 	enum tz_state from = tz_qp_state(&qp->eng);
 	enum tz_state to = mask & IB_QP_STATE ? eng_attr->state : from;
+	u64 until;
 	int rc;
 
 	lockdep_assert_held(&qp->mutex);
@@ -502,8 +503,9 @@ static int tcpzc_modify_locked(struct tcpzc_qp *qp, struct ib_qp_attr *attr,
 	if (to != from && (to == TZ_ERR || to == TZ_RESET))
 		tcpzc_io_catch_up(qp);
 	if (to == TZ_RESET) {
-		tcpzc_conn_close(qp, tcpzc_engine_reset,
-				 ktime_get_ns() + TZ_DIAL_PART_NS);
+		until = ktime_get_ns() + TZ_DIAL_PART_NS;
+		tcpzc_conn_close(qp, tcpzc_engine_reset, until);
+		tcpzc_refs_wait(qp->dev, NULL, qp, until);
 		memset(&qp->attr, 0, sizeof(qp->attr));
 	}
 	rc = tcpzc_engine_try_modify(qp, eng_attr, mask);
@@ -597,17 +599,17 @@ void tcpzc_qps_abandon(struct tcpzc_dev *dev)
 /* ---- destroy ------------------------------------------------------------ */
 
 /*
- * How long destruction may wait for the peer's end. A process that exits destroys its
- * queue pairs one after the other: all of them have the time of one, and each a little.
+ * A process that exits destroys its objects one after the other: all of them have the
+ * time of one, and each a little.
  */
-static u64 tcpzc_part_until(struct ib_qp *ibqp)
+u64 tcpzc_part_until(const struct ib_pd *ibpd)
 {
 	u64 now = ktime_get_ns(), until = now + TZ_DIAL_PART_NS;
 	struct tcpzc_ucontext *ctx;
 
-	if (!(current->flags & PF_EXITING) || !ibqp->pd->uobject)
+	if (!(current->flags & PF_EXITING) || !ibpd->uobject)
 		return until;
-	ctx = to_tucontext(ibqp->pd->uobject->context);
+	ctx = to_tucontext(ibpd->uobject->context);
 	if (!ctx->part_until)
 		ctx->part_until = until;
 	return max(ctx->part_until, now + TCPZC_PART_MIN_NS);
@@ -616,15 +618,18 @@ static u64 tcpzc_part_until(struct ib_qp *ibqp)
 int tcpzc_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 {
 	struct tcpzc_qp *qp = to_tqp(ibqp);
+	u64 until;
 
 	/* From now on no connection finds it. */
 	tcpzc_qp_put(qp);
 	wait_for_completion(&qp->released);
 
+	until = tcpzc_part_until(ibqp->pd);
 	mutex_lock(&qp->mutex);
 	tcpzc_io_catch_up(qp);
-	tcpzc_conn_close(qp, tcpzc_engine_end, tcpzc_part_until(ibqp));
+	tcpzc_conn_close(qp, tcpzc_engine_end, until);
 	mutex_unlock(&qp->mutex);
+	tcpzc_refs_wait(qp->dev, NULL, qp, until);
 	tcpzc_io_exit(qp);
 	tcpzc_conn_exit(qp);
 	tcpzc_ud_stop(qp);

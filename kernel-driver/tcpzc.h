@@ -9,6 +9,7 @@
  *   qp.c	queue pairs: creation, states, destruction
  *   stats.c	hardware counters, restrack
  *   near.c	whether packets may refer to regions' pages
+ *   refer.c	how long they may
  *   io.c	data path: sockets' callbacks, receiving, sending, doorbells
  *   conn.c	a queue pair's connection: dialing, hand-shake, the end
  *   listen.c	the well-known port: listeners, connections without their hello
@@ -183,6 +184,8 @@ struct tcpzc_dev {
 	u32 mr_gen;			/* generation of the next; xa_lock */
 	struct tz_key_secret secret;
 	struct tcpzc_mr dma_mr;		/* all memory, for users in the kernel */
+	spinlock_t refs_lock;
+	struct list_head refs;		/* tcpzc_refs.node */
 	struct ida pdns;
 	enum ib_port_state port_state;	/* as last reported */
 	struct work_struct gids_work;	/* see tcpzc_addr_event() */
@@ -226,6 +229,7 @@ struct tcpzc_near {
 	const struct sock *sk;		/* NULL: nothing */
 	int ifindex;
 	bool ok;
+	bool kernel;			/* the other end is this kernel's own */
 };
 
 /* The sockets of a queue pair; where the connection stands the engine knows. */
@@ -239,6 +243,7 @@ struct tcpzc_conn {
 	struct sock *wsk, *rsk;		/* theirs while passes may use them */
 	enum tz_dial_state noted;	/* the state that was traced last */
 	struct tcpzc_near near;
+	struct tcpzc_refs *refs;	/* NULL: nothing was sent that way */
 	bool eof;			/* the stream has ended */
 	bool over;			/* and the engine knows: sockets to be put away */
 	bool abort;			/*
@@ -504,6 +509,8 @@ void tcpzc_qp_put(struct tcpzc_qp *qp);
  * a reference, or NULL. Any context.
  */
 struct tcpzc_qp *tcpzc_qp_find(struct tcpzc_net *tnet, const u8 *gid, u32 qpn);
+/* Until when (ktime_get_ns()) the destruction of an object may wait for peers. */
+u64 tcpzc_part_until(const struct ib_pd *ibpd);
 /* All that applications have posted is flushed; nothing is sent any more. */
 void tcpzc_qps_abandon(struct tcpzc_dev *dev);
 /* Wait until no engine of @dev is in a call that began before this one. */
@@ -526,6 +533,31 @@ void tcpzc_alive_settle(struct tcpzc_qp *qp, struct sock *sk);
 
 /* May @sk's packets refer to regions' pages? The socket is ours. */
 bool tcpzc_may_refer(struct tcpzc_near *near, struct sock *sk);
+/* If @sk's other end is a socket of this module: has it read all up to @seq? */
+bool tcpzc_near_has_read(const struct sock *sk, u32 seq);
+/* Close that end: what it has not read it does not read any more. May sleep. */
+void tcpzc_near_abort(const struct sock *sk);
+
+/* ---- refer.c ------------------------------------------------------------ */
+
+/*
+ * May what is sent on @sk refer to regions' pages? If so, the caller says what did.
+ * The socket is ours, and qp->lock is held.
+ */
+bool tcpzc_refer(struct tcpzc_qp *qp, struct sock *sk);
+void tcpzc_referred(struct tcpzc_qp *qp, const struct tcpzc_mr *mr);
+/* The queue pair sends no more on its connection. qp->lock is held. */
+void tcpzc_refs_part(struct tcpzc_qp *qp);
+/*
+ * No packet refers to the region @mr (NULL: any) because of @qp (NULL: any) when this
+ * returns. Nothing new is sent that does. Peers have time until @until
+ * (ktime_get_ns()); then the connection is reset. May sleep.
+ */
+void tcpzc_refs_wait(struct tcpzc_dev *dev, const struct tcpzc_mr *mr,
+		     const struct tcpzc_qp *qp, u64 until);
+/* Forget what is over; at the device's end, all. */
+void tcpzc_refs_sweep(struct tcpzc_dev *dev);
+void tcpzc_refs_exit(struct tcpzc_dev *dev);
 
 /* ---- io.c --------------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * hostile_pages.c - a peer on the same host that keeps what it has received without
- * reading it: by splice() it holds the packets' pages in a pipe. It reads what was sent, and nothing that the victim writes to its memory
+ * reading it: by splice() it holds the packets' pages in a pipe, or it leaves them in
+ * its socket. It reads what was sent, and nothing that the victim writes to its memory
  * after the work request is complete, the region deregistered, or the queue pair
  * destroyed. Peers are sockets of all kinds that can be at the other end of TCP.
  */
@@ -9,6 +10,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -155,10 +157,100 @@ static void kept_by_smc(void)
 	kept_by("SMC", AF_SMC, SMCPROTO_SMC6);
 }
 
+/* ---- pages in the victim's own send queue ---------------------------------- */
+
+/* A READ that the peer does not read the answer of; the region is more_mr. */
+static struct raw *asked(void)
+{
+	struct raw *r = opened(-1);
+	struct ibv_mr *mr = ibv_reg_mr(r->v->pd, r->v->mem, BYTES, ACCESS_ALL);
+	struct pollfd pfd = { .fd = r->fd, .events = POLLIN };
+	struct pdu p;
+
+	check(mr);
+	r->v->more_mr = mr;
+	p = pdu_read(r, (uintptr_t)r->v->mem, mr->rkey, BYTES);
+	pdu_put(r, &p);
+	check_eq(poll(&pfd, 1, 5000), 1);
+	return r;
+}
+
+/* What the region held when it was taken away, and no more than that. */
+static void answered(struct raw *r)
+{
+	int arrived;
+
+	check(!ioctl(r->fd, FIONREAD, &arrived));
+	check_msg(arrived < (int)BYTES, "all has arrived: nothing is tested");
+	memset(r->v->mem, SECRET, BYTES);
+	/* What has arrived already are the victim's pages if the peer is trusted. */
+	if (trusted(r->v))
+		count_secret(r->fd, arrived);
+	check_eq(count_secret(r->fd, 2 * BYTES), 0);
+	raw_close(r);
+	free(r);
+}
+
+static void answer_after_dereg(void)
+{
+	struct raw *r = asked();
+
+	check_rc(ibv_dereg_mr(r->v->more_mr), 0);
+	r->v->more_mr = NULL;
+	answered(r);
+}
+
+/* The queue pair's end cuts off the answer; the region stays. */
+static void answer_after_reset(void)
+{
+	struct raw *r = asked();
+
+	end_state(r->v, IBV_QPS_RESET);
+	answered(r);
+}
+
+/* First one and then the other: the socket outlives the queue pair. */
+static void answer_after_error(void)
+{
+	struct raw *r = asked();
+
+	end_state(r->v, IBV_QPS_ERR);
+	check_rc(ibv_dereg_mr(r->v->more_mr), 0);
+	r->v->more_mr = NULL;
+	answered(r);
+}
+
+/* Another region's end has nothing to do with it: the answer arrives as a whole. */
+static void other_region(void)
+{
+	struct raw *r = asked();
+	struct ibv_mr *other = ibv_reg_mr(r->v->pd, r->v->mem, BYTES, ACCESS_ALL);
+	union tz_any_hdr h;
+	static uint8_t data[BYTES];
+	size_t got;
+
+	check(other);
+	check_rc(ibv_dereg_mr(other), 0);
+	for (got = 0; got < BYTES; got += le32toh(h.h.len)) {
+		check(pdu_get(r, &h, 5000));
+		check_eq(h.h.op, TZ_PDU_READ_RESP);
+		check(le32toh(h.h.len) <= sizeof(data) &&
+		      raw_read(r->fd, data, le32toh(h.h.len), 5000));
+		check_bytes(data, le32toh(h.h.len), SENT);
+	}
+	check_eq(end_query_state(r->v), IBV_QPS_RTS);
+	raw_close(r);
+	free(r);
+}
+
 static const struct test_case cases[] = {
 	CASE(kept_by_tcp),
 	CASE(kept_by_mptcp),
 	CASE(kept_by_smc),
+	CASE(answer_after_dereg),
+	CASE(answer_after_reset),
+	CASE(answer_after_error),
+	CASE(other_region),
 	CASES_END
 };
 

@@ -120,9 +120,16 @@ def verbs(ctx, name):
     expect(process.status == 0, "fails", process)
 
 
+def trusting(ctx):
+    """All peers are trusted, so that packets refer to pages as if they left by hardware."""
+    with admin.parameter("by_reference", "2\n"):
+        verbs(ctx, "hostile_pages")
+
+
 def verbs_tests():
     for name in VERBS:
         yield case(f"verbs/{name}", lambda ctx, name=name: verbs(ctx, name), 620)
+    yield case("verbs/hostile_pages-trusting", trusting, 620)
 
 
 def mixed():
