@@ -164,9 +164,11 @@ vm_start_uml() {
 
 	# One processor is one thread of the host's; where it moves it is slow.
 	vm_cpu
-	[ "$variant" = smp ] || machine=(taskset -c "$cpu" "${machine[@]}")
-	[ "$variant" != smp ] || machine+=(ncpus=4)
-	[ "$variant" != debug ] || machine+=(kasan_multi_shot slab_debug=-)
+	case $variant in
+	*smp) machine+=(ncpus=4) ;;
+	*) machine=(taskset -c "$cpu" "${machine[@]}") ;;
+	esac
+	[ "${variant#debug}" = "$variant" ] || machine+=(kasan_multi_shot slab_debug=-)
 	# Keeping account of all memory doubles what everything takes.
 	[ "$leaks" ] || machine+=(kmemleak=off)
 	if [ "$input" ]; then
