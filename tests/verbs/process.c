@@ -242,6 +242,72 @@ static void fork_storm(void)
 	}
 }
 
+/* ---- the process's end -------------------------------------------------- */
+
+struct leave_call {
+	void (*end)(int status);
+	bool sleeps;
+};
+
+static struct leave_call leaving;
+
+/* A server that ends as soon as it has the message. */
+static void *leave_when_told(void *arg)
+{
+	struct end *e = arg;
+	struct ibv_cq *cq;
+	struct ibv_wc wc;
+	void *context;
+
+	if (leaving.sleeps)
+		check(!ibv_get_cq_event(e->channel, &cq, &context));
+	while (!ibv_poll_cq(e->cq[CQ_RECV], 1, &wc))
+		;
+	leaving.end(wc.status != IBV_WC_SUCCESS);
+	return NULL;
+}
+
+static long do_leave_when_told(struct end *e, void *arg)
+{
+	pthread_t thread;
+
+	leaving = *(struct leave_call *)arg;
+	if (leaving.sleeps)
+		check_rc(ibv_req_notify_cq(e->cq[CQ_RECV], 0), 0);
+	return pthread_create(&thread, NULL, leave_when_told, e);
+}
+
+/* What it has received is acknowledged, however the process ends by itself. */
+static void leaves_acknowledged(void)
+{
+	static const struct {
+		const char *name;
+		void (*end)(int status);
+	} ends[] = { { "exit", exit }, { "_exit", _exit }, { "_Exit", _Exit } };
+	unsigned int i, n, sleeps, rounds = 10 / test_slow() + 1;
+	struct opts o = plain;
+	struct pair p;
+
+	o.min_retry_ms = 2000;
+	for (i = 0; i < ARRAY_SIZE(ends) * 2 * rounds; i++) {
+		n = i % ARRAY_SIZE(ends);
+		sleeps = i / ARRAY_SIZE(ends) % 2;
+		test_context("%s, %s, round %u", ends[n].name,
+			     sleeps ? "sleeps" : "polls", i);
+		o.waiting = sleeps ? WAIT_EVENT : WAIT_BUSY;
+		pair_open(&p, TOPO_PROCESSES, &o, NULL);
+		post_recv(p.b, 1, 0, 64);
+		check_rc(end_run(p.b, do_leave_when_told,
+				 &(struct leave_call){ ends[n].end, sleeps },
+				 sizeof(struct leave_call)), 0);
+		post_send(p.a, wr_make(p.a, IBV_WR_SEND, 2, 0, 64));
+		expect_send(p.a, 2, IBV_WC_SUCCESS);
+		end_kill(p.b, 0);
+		end_free(p.a);
+		end_forget(p.b);
+	}
+}
+
 /* ---- the progress thread ------------------------------------------------ */
 
 static pid_t find_thread(const char *name)
@@ -507,6 +573,7 @@ static const struct test_case cases[] = {
 	CASE(child_outlives_connection),
 	CASE(child_opens_anew),
 	CASE_LIMIT(fork_storm, 60),
+	CASE_LIMIT(leaves_acknowledged, 60),
 	CASE(progress_thread),
 	CASE(cancelled),
 	CASE(pages_stay_here),

@@ -12,6 +12,8 @@
  *   devices they stand for (preload-fd.c, preload-uverbs.c,
  *   preload-rdmacm.c).
  *
+ * Besides, the provider is told of _exit() (preload-exit.c).
+ *
  * Rules. libc only; no locks and no malloc, for these functions are called from
  * signal handlers, after vfork and before main; no cost worth naming on calls
  * that are not ours; the next function of the same name is called, not the

@@ -2,7 +2,7 @@
 /*
  * ub_context.c - opening and closing a device in user mode, what it says of
  * itself, protection domains and address handles, and what happens at fork and
- * at exit.
+ * at the process's end.
  */
 #include <errno.h>
 #include <linux/ethtool.h>
@@ -12,13 +12,17 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "process-end.h"
 #include "ub.h"
 
 static pthread_mutex_t ub_all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list_head ub_all = LIST_HEAD_INIT(ub_all);
 u32 ub_fork_gen;
+/* The process whose QPs these are; children of vfork() see its memory. */
+static pid_t ub_pid;
 
 /* ---- fork and exit ------------------------------------------------------ */
 
@@ -71,6 +75,7 @@ static void ub_in_child(void)
 	struct ub_qp *qp;
 
 	ub_fork_gen++;
+	ub_pid = getpid();
 	list_for_each(&ub_all, ctx, all_node) {
 		list_for_each(&ctx->qps, qp, node)
 			ub_qp_in_child(qp);
@@ -85,27 +90,54 @@ static void ub_in_child(void)
 	ub_unlock_all();
 }
 
-__attribute__((constructor)) static void ub_library_init(void)
+/* How long the end of the process waits for threads that are at work. */
+#define UB_END_NS	20000000ull
+
+static bool ub_end_wait(u64 until)
 {
-	pthread_atfork(ub_before_fork, ub_unlock_all, ub_in_child);
+	const struct timespec moment = { .tv_nsec = 20000 };
+
+	return ub_now() < until && !nanosleep(&moment, NULL);
+}
+
+static bool ub_end_lock(pthread_mutex_t *lock, u64 until)
+{
+	while (pthread_mutex_trylock(lock))
+		if (!ub_end_wait(until))
+			return false;
+	return true;
+}
+
+/*
+ * A thread that has just completed a receive, and woken the application, sends the
+ * acknowledgement at the end of its turn: it is waited for.
+ */
+static bool ub_end_turn(struct ub_qp *qp, u64 until)
+{
+	while (!ub_turn_try(qp))
+		if (!ub_end_wait(until))
+			return false;
+	return true;
 }
 
 /*
  * The process ends without having destroyed its QPs: whatever was executed is
- * acknowledged, as an adapter would have done by now.
+ * acknowledged, as an adapter would have done by now. In a signal handler the locks
+ * may be this thread's own, so they are waited for, but not for long.
  */
-__attribute__((destructor)) static void ub_library_exit(void)
+static void ub_acknowledge_all(void)
 {
+	u64 until = ub_now() + UB_END_NS;
 	struct ub_context *ctx;
 	struct ub_qp *qp;
 
-	if (pthread_mutex_trylock(&ub_all_lock))
+	if (!ub_end_lock(&ub_all_lock, until))
 		return;
 	list_for_each(&ub_all, ctx, all_node) {
-		if (ub_forked(ctx) || pthread_mutex_trylock(&ctx->lock))
+		if (ub_forked(ctx) || !ub_end_lock(&ctx->lock, until))
 			continue;
 		list_for_each(&ctx->qps, qp, node) {
-			if (!ub_turn_try(qp))
+			if (!ub_end_turn(qp, until))
 				continue;
 			ub_flush_acks(qp);
 			ub_turn_unlock(qp);
@@ -113,6 +145,31 @@ __attribute__((destructor)) static void ub_library_exit(void)
 		pthread_mutex_unlock(&ctx->lock);
 	}
 	pthread_mutex_unlock(&ub_all_lock);
+}
+
+/* A child of vfork(), or of clone(), that ends is not this process. */
+static void ub_before_end(void)
+{
+	int was = ub_cancel_disable();
+
+	if (getpid() == ub_pid)
+		ub_acknowledge_all();
+	ub_cancel_restore(was);
+}
+
+__attribute__((constructor)) static void ub_library_init(void)
+{
+	ub_pid = getpid();
+	pthread_atfork(ub_before_fork, ub_unlock_all, ub_in_child);
+	if (tcpzc_before_end)
+		tcpzc_before_end(ub_before_end);
+}
+
+__attribute__((destructor)) static void ub_library_exit(void)
+{
+	if (tcpzc_before_end)
+		tcpzc_before_end(NULL);
+	ub_before_end();
 }
 
 /* ---- open, close -------------------------------------------------------- */
