@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 """ibv_devices, ibv_devinfo, ibv_asyncwatch: what programs see of the devices."""
 
+import json
 import os
 import re
 import signal
@@ -125,5 +126,35 @@ def renamed(ctx, bed_class):
     expect("ok " in process.text(), "not run", process)
 
 
-CASES = {"renamed": renamed, "ibv_devices": ibv_devices, "port-events": port_events, "ibv_devinfo": ibv_devinfo,
+def rdma_tool(ctx, bed_class):
+    """iproute2's rdma lists the devices and their links."""
+    path = ctx.path("veth")
+    bed = bed_class(ctx)
+    bed.prepare(path)
+    if ctx.finish(bed.command(path, "server", "sh", ("-c", "command -v rdma")), 20).status:
+        raise Skip("no rdma (iproute2)")
+    netdev = path.netdev["server"]
+    found = json.loads(finished(ctx, bed, path, "rdma", "-j", "dev").text())
+    expect([dev["ifname"] for dev in found] == ["tcpzc0"], f"not just tcpzc0: {found}")
+    expect(found[0]["node_type"] == "ca" and found[0]["node_guid"] != "0000:0000:0000:0000",
+           f"not as it should be: {found}")
+    found = json.loads(finished(ctx, bed, path, "rdma", "-j", "link").text())
+    expect([(link["ifname"], link["port"], link["state"], link["netdev"]) for link in found] ==
+           [("tcpzc0", 1, "ACTIVE", netdev)], f"not as it should be: {found}")
+    process = finished(ctx, bed, path, "rdma", "link", "show", "tcpzc0/1")
+    expect(f"link tcpzc0/1 state ACTIVE physical_state LINK_UP netdev {netdev}" in process.text(),
+           "another link", process)
+    down = ctx.start(bed.command(path, "server", "sh", ("-c", "sleep 1; rdma link")), 20)
+    until(lambda: down.find("sleep"), "not started", down, alive=[down])
+    path.cut = True
+    path.spaces["server"].call("ip", "link", "set", netdev, "down")
+    expect(down.wait(10), "does not end", down)
+    expect("state DOWN physical_state DISABLED" in down.text(), "still up", down)
+    path.spaces["server"].call("ip", "link", "set", netdev, "up")
+    process = ctx.finish(bed.command(path, "server", "rdma", ("resource",)), 20, name="rdma")
+    expect(process.status and "not supported" in process.output().lower(),
+           "no clear answer", process)
+
+
+CASES = {"rdma-tool": rdma_tool, "renamed": renamed, "ibv_devices": ibv_devices, "port-events": port_events, "ibv_devinfo": ibv_devinfo,
          "netdev-order": netdev_order, "ibv_asyncwatch": ibv_asyncwatch}

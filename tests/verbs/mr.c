@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const struct opts plain = { .mem_bytes = 4 * MIB, .min_retry_ms = 1000 };
@@ -576,6 +577,52 @@ static void rereg_keeps_keys(void)
 	end_free(e);
 }
 
+/* ---- fork --------------------------------------------------------------- */
+
+/*
+ * Nothing that is registered is kept from a child (in kernel mode the child gets
+ * copies of pinned pages): ibv_fork_init() may come late, costs no mappings, and a
+ * child may use the memory beside a region.
+ */
+static void fork_is_free(void)
+{
+	struct end *e = end_new(&plain, false, NULL);
+	unsigned int i, num = e->kernel ? 500 : 40000;
+	struct ibv_mr **mr = calloc(num, sizeof(*mr));
+	size_t bytes = (size_t)num * 8192;
+	char *mem;
+	pid_t pid;
+	int status;
+
+	check(mr);
+	mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	check(mem != MAP_FAILED);
+	/* Every second page: more than there may be mappings, each kept by itself. */
+	for (i = 0; i < num; i++) {
+		mr[i] = ibv_reg_mr(e->pd, mem + (size_t)i * 8192, 2048,
+				   IBV_ACCESS_LOCAL_WRITE);
+		check_msg(mr[i], "region %u: %m", i);
+	}
+	check_eq(ibv_fork_init(), 0);
+	check_eq(ibv_is_fork_initialized(), IBV_FORK_UNNEEDED);
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+	if (!pid) {
+		mem[2048] = 1;
+		mem[0] = 1;
+		_exit(0);
+	}
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_msg(WIFEXITED(status), "the child ended with status 0x%x", status);
+	for (i = 0; i < num; i++)
+		check_eq(ibv_dereg_mr(mr[i]), 0);
+	munmap(mem, bytes);
+	free(mr);
+	end_free(e);
+}
+
 static const struct test_case cases[] = {
 	CASE(iova),
 	CASE(zero_based),
@@ -590,6 +637,7 @@ static const struct test_case cases[] = {
 	CASE(rereg_keeps_keys),
 	CASE(keys),
 	CASE(key_comes_back_late),
+	CASE(fork_is_free),
 	CASES_END
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * preload-fd.c - the functions that take a descriptor, and socket()
+ * preload-fd.c - the functions that take a descriptor
  *
  * Not interposed because nothing needs it: ioctl() (a placeholder is an
  * ordinary file and answers ENOTTY to RDMA_VERBS_IOCTL, as is wanted: libibverbs
@@ -9,9 +9,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/netlink.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "preload.h"
@@ -90,20 +88,4 @@ TZ_EXPORT ssize_t write(int fd, const void *buf, size_t len)
 	if (__builtin_expect(rc < 0 && errno == EBADF, 0))
 		tz_rdmacm_closed(buf, len);
 	return rc;
-}
-
-/*
- * libibverbs, librdmacm and the rdma tool ask netlink first, and take an answer
- * without devices for an answer. This is what they get from a kernel without
- * RDMA; asking the real kernel could also load its RDMA modules.
- */
-TZ_NEXT(socket)
-TZ_EXPORT int socket(int domain, int type, int protocol)
-{
-	if (domain == AF_NETLINK && protocol == NETLINK_RDMA &&
-	    tz_have_tree()) {
-		errno = EPROTONOSUPPORT;
-		return -1;
-	}
-	return tz_next_socket()(domain, type, protocol);
 }

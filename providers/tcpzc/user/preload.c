@@ -132,6 +132,11 @@ bool tz_have_tree(void)
 	return state > 0;
 }
 
+const char *tz_tree_path(void)
+{
+	return tree.path;
+}
+
 /*
  * If @path is @prefix or below it, the rest after @prefix. Several slashes are
  * as good as one.

@@ -12,7 +12,8 @@
  *   devices they stand for (preload-fd.c, preload-uverbs.c,
  *   preload-rdmacm.c).
  *
- * Besides, the provider is told of _exit() (preload-exit.c).
+ * Besides, netlink sockets of RDMA answer from the tree (preload-netlink.c), and the
+ * provider is told of _exit() (preload-exit.c).
  *
  * Rules. libc only; no locks and no malloc, for these functions are called from
  * signal handlers, after vfork and before main; no cost worth naming on calls
@@ -58,6 +59,8 @@ struct tz_served {
 
 /* preload.c */
 bool tz_have_tree(void);
+/* Where it is; tz_have_tree() has said that there is one. */
+const char *tz_tree_path(void);
 const char *tz_redirect(const char *path, char buf[TZ_PATH_LEN]);
 const char *tz_redirect_at(int dirfd, const char *path, char buf[TZ_PATH_LEN]);
 void tz_directory_changed(void);
