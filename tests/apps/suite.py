@@ -5,7 +5,8 @@ from runlib import root
 from runlib.bed import Asan, Bed, LittleMemlock, Tsan, Unprivileged
 from runlib.case import Test
 
-from . import cm_users, crash, data, devices, launcher, many, mpi, perftest, pingpong, rdmacm, scripts, settings, ucx
+from . import (cm_users, crash, data, devices, launcher, many, mpi, others, perftest, pingpong,
+               rdmacm, scripts, settings, ucx)
 
 QUICK = {"data/write", "data/send", "data/read", "data/fetch-add", "launcher/options",
          "launcher/statuses", "launcher/killed", "settings/ports", "settings/bad-values",
@@ -47,6 +48,12 @@ def rdmacm_cases(suite, bed):
         yield Test(f"{suite}/rdmacm/{name}", lambda ctx, run=run: run(ctx, bed), limit=limit,
                    build=bed.variant,
                    quick=suite == "apps" and not name.startswith(("1000-", "200-")))
+
+
+def other_programs(suite, bed):
+    for name, (run, limit) in others.CASES.items():
+        yield Test(f"{suite}/{name}", lambda ctx, run=run: run(ctx, bed), limit=limit,
+                   build=bed.variant)
 
 
 def cm_users_cases(suite, bed):
@@ -124,7 +131,7 @@ def tests():
         *device_tests("apps", Bed), *other_tests("apps", Bed),
         *programs("apps", Bed, quick=True), *data_tests("apps", Bed),
         *rdmacm_tests("apps", Bed), *rdmacm_cases("apps", Bed), *cm_users_cases("apps", Bed),
-        *ucx_tests("apps", Bed),
+        *other_programs("apps", Bed), *ucx_tests("apps", Bed),
         *mpi_tests("apps", Bed),
         *crash_tests("apps", Bed, rounds=3),
         *silence_tests("apps", Bed),

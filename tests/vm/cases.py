@@ -4,7 +4,7 @@
 import dataclasses
 import os
 
-from apps import crash, data, many, mpi, perftest, pingpong, rdmacm, ucx
+from apps import crash, data, many, mpi, others, perftest, pingpong, rdmacm, ucx
 from runlib.bed import Bed
 from runlib.case import Skip, Test, expect
 from runlib.pair import Pair
@@ -101,6 +101,9 @@ def rdma_cm():
     for name in CM_CASES:
         run, limit = rdmacm.CASES[name]
         yield case(f"rdmacm/{name}", lambda ctx, run=run: run(ctx, Kernel), limit)
+    for name, (run, limit) in others.CASES.items():
+        if not name.startswith("qperf/"):   # its server offers a port before it listens there
+            yield case(name, lambda ctx, run=run: run(ctx, Kernel), limit)
 
 
 def verbs(ctx, name):
