@@ -90,8 +90,10 @@ def ucx_tests(suite, bed):
 
 
 def mpi_tests(suite, bed):
-    return table(suite, bed, "mpi", mpi.CASES, lambda ctx, case: mpi.run(ctx, bed, *case),
-                 limit=150, cpu=2)
+    yield from table(suite, bed, "mpi", mpi.CASES, lambda ctx, case: mpi.run(ctx, bed, *case),
+                     limit=150, cpu=2)
+    yield from table(suite, bed, "mpi", mpi.MPICH_CASES,
+                     lambda ctx, case: mpi.run_mpich(ctx, bed, case), limit=150, cpu=2)
 
 
 def silence_tests(suite, bed):
