@@ -122,19 +122,25 @@ int tcpzc_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 	if (!attr->cqe || attr->cqe > TCPZC_MAX_CQE)
 		return -EINVAL;
 	cq->dev = to_tdev(ibcq->device);
+	if (!tcpzc_take(&cq->dev->num_cqs, TCPZC_MAX_CQ))
+		return -ENOMEM;
 	spin_lock_init(&cq->lock);
 	spin_lock_init(&cq->poll_lock);
 	cq->ring = tcpzc_uring_alloc(udata, tcpzc_cq_depth(attr->cqe),
 				     sizeof(struct tcpzc_cqe));
-	if (IS_ERR(cq->ring))
+	if (IS_ERR(cq->ring)) {
+		atomic_dec(&cq->dev->num_cqs);
 		return PTR_ERR(cq->ring);
+	}
 	ibcq->cqe = cq->ring->depth - 1;
 	if (udata) {
 		tcpzc_uring_desc(cq->ring, &resp.ring);
 		rc = tcpzc_respond(udata, &resp, sizeof(resp));
 	}
-	if (rc)
+	if (rc) {
 		tcpzc_uring_free(cq->ring);
+		atomic_dec(&cq->dev->num_cqs);
+	}
 	return rc;
 }
 
@@ -148,6 +154,7 @@ int tcpzc_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 	cq->ring = NULL;
 	spin_unlock_bh(&cq->lock);
 	tcpzc_uring_free(ring);
+	atomic_dec(&cq->dev->num_cqs);
 	return 0;
 }
 

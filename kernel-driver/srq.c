@@ -48,11 +48,15 @@ int tcpzc_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
 	if (!attr->attr.max_wr || attr->attr.max_wr > TCPZC_MAX_SRQ_WR ||
 	    max_sge > TCPZC_MAX_SGE)
 		return -EINVAL;
+	srq->dev = to_tdev(ibsrq->device);
+	if (!tcpzc_take(&srq->dev->num_srqs, TCPZC_MAX_SRQ))
+		return -ENOMEM;
 	ring = tcpzc_uring_alloc(udata, tcpzc_srq_depth(attr->attr.max_wr),
 				 tz_rq_stride(max_sge));
-	if (IS_ERR(ring))
+	if (IS_ERR(ring)) {
+		atomic_dec(&srq->dev->num_srqs);
 		return PTR_ERR(ring);
-	srq->dev = to_tdev(ibsrq->device);
+	}
 	spin_lock_init(&srq->lock);
 	INIT_LIST_HEAD(&srq->starving);
 	spin_lock_init(&srq->post_lock);
@@ -66,8 +70,10 @@ int tcpzc_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
 		return 0;
 	tcpzc_srq_answer(ring, max_sge, &resp);
 	rc = tcpzc_respond(udata, &resp, sizeof(resp));
-	if (rc)
+	if (rc) {
 		tcpzc_uring_free(ring);
+		atomic_dec(&srq->dev->num_srqs);
+	}
 	return rc;
 }
 
@@ -82,6 +88,7 @@ int tcpzc_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata)
 	srq->ring = NULL;
 	spin_unlock_bh(&srq->lock);
 	tcpzc_uring_free(ring);
+	atomic_dec(&srq->dev->num_srqs);
 	return 0;
 }
 

@@ -70,6 +70,10 @@
 #define TCPZC_MIN_QPN		2u	/* 1 is the GSI's */
 #define TCPZC_MAX_QPN		((1024u << 8) - 1)
 #define TCPZC_MAX_QP		65536
+#define TCPZC_MAX_PD		65536
+#define TCPZC_MAX_CQ		65536
+#define TCPZC_MAX_SRQ		65536
+#define TCPZC_MAX_AH		(1 << 20)
 #define TCPZC_MAX_MR		(1u << TZ_KEY_INDEX_BITS)
 #define TCPZC_TX_BVECS		64
 /* In reserved[0] of completions for users in the kernel: bits 0 to 15 are a VLAN. */
@@ -178,7 +182,7 @@ struct tcpzc_dev {
 
 	struct xarray qps;		/* by number */
 	struct rw_semaphore qps_sem;	/* who holds it keeps them all alive */
-	atomic_t num_qps;
+	atomic_t num_qps, num_cqs, num_srqs, num_ahs;
 	struct xarray mrs;		/* by index, see tz_key.h; RCU */
 	u32 next_mr;
 	u32 mr_gen;			/* generation of the next; xa_lock */
@@ -357,6 +361,12 @@ static inline void tcpzc_count(struct tcpzc_dev *dev, enum tcpzc_counter c, u64 
 {
 	local64_add(n, &get_cpu_ptr(dev->pcpu)->cnt[c]);
 	put_cpu_ptr(dev->pcpu);
+}
+
+/* One more of @max objects; false: there are so many. */
+static inline bool tcpzc_take(atomic_t *num, int max)
+{
+	return atomic_add_unless(num, 1, max);
 }
 
 /* ---- main.c ------------------------------------------------------------- */

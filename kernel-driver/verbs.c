@@ -17,7 +17,6 @@
 #define TCPZC_FW_VER		"0.1.0"
 #define TCPZC_FW_VER_NUM	(0ull << 32 | 1 << 16 | 0)
 #define TCPZC_HW_VER		1
-#define TCPZC_MANY		(1 << 20)	/* CQs, PDs, ...: no limit of ours */
 #define TCPZC_PKEY		0xffff
 #define TCPZC_ACK_DELAY		15		/* 4.096 us * 2^15 */
 
@@ -43,17 +42,17 @@ int tcpzc_query_device(struct ib_device *ibdev, struct ib_device_attr *attr,
 	attr->max_send_sge = TCPZC_MAX_SGE;
 	attr->max_recv_sge = TCPZC_MAX_SGE;
 	attr->max_sge_rd = TCPZC_MAX_SGE;
-	attr->max_cq = TCPZC_MANY;
+	attr->max_cq = TCPZC_MAX_CQ;
 	attr->max_cqe = TCPZC_MAX_CQE;
 	attr->max_mr = TCPZC_MAX_MR;
-	attr->max_pd = TCPZC_MANY;
+	attr->max_pd = TCPZC_MAX_PD;
 	attr->max_qp_rd_atom = TCPZC_MAX_RD_ATOMIC;
 	attr->max_qp_init_rd_atom = TCPZC_MAX_RD_ATOMIC;
 	attr->max_res_rd_atom = TCPZC_MAX_RD_ATOMIC * TCPZC_MAX_QP;
 	/* Atomics are the processor's own. */
 	attr->atomic_cap = IB_ATOMIC_GLOB;
-	attr->max_ah = TCPZC_MANY;
-	attr->max_srq = TCPZC_MANY;
+	attr->max_ah = TCPZC_MAX_AH;
+	attr->max_srq = TCPZC_MAX_SRQ;
 	attr->max_srq_wr = TCPZC_MAX_SRQ_WR;
 	attr->max_srq_sge = TCPZC_MAX_SGE;
 	attr->max_pkeys = 1;
@@ -195,7 +194,7 @@ int tcpzc_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
 	struct tcpzc_pd *pd = to_tpd(ibpd);
 	int rc;
 
-	rc = ida_alloc_range(&dev->pdns, 1, TCPZC_MANY, GFP_KERNEL);
+	rc = ida_alloc_range(&dev->pdns, 1, TCPZC_MAX_PD, GFP_KERNEL);
 	if (rc < 0)
 		return rc == -ENOSPC ? -ENOMEM : rc;
 	pd->pdn = rc;
@@ -221,6 +220,8 @@ int tcpzc_create_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr,
 
 	if (!(rdma_ah_get_ah_flags(attr->ah_attr) & IB_AH_GRH))
 		return -EINVAL;
+	if (!tcpzc_take(&to_tdev(ibah->device)->num_ahs, TCPZC_MAX_AH))
+		return -ENOMEM;
 	ah->attr = *attr->ah_attr;
 	ah->attr.grh.sgid_attr = NULL;	/* ib_core holds it in @ibah */
 	return 0;
@@ -234,6 +235,7 @@ int tcpzc_query_ah(struct ib_ah *ibah, struct rdma_ah_attr *attr)
 
 int tcpzc_destroy_ah(struct ib_ah *ibah, u32 flags)
 {
+	atomic_dec(&to_tdev(ibah->device)->num_ahs);
 	return 0;
 }
 

@@ -252,19 +252,13 @@ bool tcpzc_ah_attr_ok(const struct ibv_ah_attr *attr)
 	       attr->grh.sgid_index < TCPZC_GID_TABLE_LEN;
 }
 
-/* Without a global route there is one address, the port's own LID: itself. */
-static bool tcpzc_ah_is_self(const struct ibv_ah_attr *attr)
-{
-	return !attr->is_global && !attr->dlid && attr->port_num == TCPZC_PORT;
-}
-
 struct ibv_ah *tcpzc_create_ah(struct ibv_pd *ibpd, struct ibv_ah_attr *attr)
 {
 	const struct tcpzc_backend *be = to_tctx(ibpd->context)->be;
 	struct ibv_ah_attr a = *attr;
 	struct tcpzc_ah *ah;
 
-	if (!tcpzc_ah_attr_ok(&a) && !tcpzc_ah_is_self(&a)) {
+	if (!tcpzc_ah_attr_ok(&a)) {
 		errno = EINVAL;
 		return NULL;
 	}

@@ -479,19 +479,100 @@ static void ah_arguments(void)
 	attr.is_global = 0;
 	attr.dlid = 5;
 	check_errno_ptr(ibv_create_ah(s.pd, &attr), EINVAL);
-	/* the port's own LID, which is 0; the kernel wants a route */
+	/* On Ethernet there is no address without a GID. */
 	attr.dlid = 0;
-	ah = ibv_create_ah(s.pd, &attr);
-	check_msg(is_kernel_device(s.ctx) ? !ah : !!ah,
-		  "to ourselves, without a route: %m");
-	if (ah)
-		check_rc(ibv_destroy_ah(ah), 0);
+	check_errno_ptr(ibv_create_ah(s.pd, &attr), EINVAL);
 	attr = good;
 	attr.port_num = 2;
 	check_errno_ptr(ibv_create_ah(s.pd, &attr), EINVAL);
 	attr = good;
 	attr.grh.sgid_index = 200;
 	check_errno_ptr(ibv_create_ah(s.pd, &attr), EINVAL);
+	close_set(&s);
+}
+
+/* As many as the device says there may be, one more is ENOMEM, one less is room. */
+static void *make_pd(struct set *s)
+{
+	return ibv_alloc_pd(s->ctx);
+}
+
+static int unmake_pd(void *pd)
+{
+	return ibv_dealloc_pd(pd);
+}
+
+static void *make_ah(struct set *s)
+{
+	static struct ibv_ah_attr attr = { .port_num = 1 };
+
+	if (!attr.is_global)
+		attr.grh.sgid_index = usable_gid(s->ctx, &attr.grh.dgid);
+	attr.is_global = 1;
+	return ibv_create_ah(s->pd, &attr);
+}
+
+static int unmake_ah(void *ah)
+{
+	return ibv_destroy_ah(ah);
+}
+
+static void *make_cq(struct set *s)
+{
+	return ibv_create_cq(s->ctx, 1, NULL, NULL, 0);
+}
+
+static int unmake_cq(void *cq)
+{
+	return ibv_destroy_cq(cq);
+}
+
+static void *make_srq(struct set *s)
+{
+	struct ibv_srq_init_attr attr = { .attr = { .max_wr = 1, .max_sge = 1 } };
+
+	return ibv_create_srq(s->pd, &attr);
+}
+
+static int unmake_srq(void *srq)
+{
+	return ibv_destroy_srq(srq);
+}
+
+/* @there: of them already. */
+static void fill_up(struct set *s, int max, int there, void *(*make)(struct set *s),
+		    int (*unmake)(void *obj))
+{
+	void **obj = calloc(max, sizeof(*obj));
+	int i;
+
+	check(obj);
+	for (i = 0; i < max - there; i++) {
+		obj[i] = make(s);
+		check_msg(obj[i], "object %d of %d: %m", i, max);
+	}
+	check_errno_ptr(make(s), ENOMEM);
+	check_rc(unmake(obj[0]), 0);
+	obj[0] = make(s);
+	check_msg(obj[0], "with room again: %m");
+	for (i = 0; i < max - there; i++)
+		check_rc(unmake(obj[i]), 0);
+	free(obj);
+}
+
+static void advertised_maxima(void)
+{
+	struct set s = open_set();
+	struct ibv_device_attr attr;
+
+	/* A million objects of ib_core's, and rings mapped one by one. */
+	if (is_kernel_device(s.ctx))
+		test_skip("takes more memory and time than User-Mode Linux has");
+	check_rc(ibv_query_device(s.ctx, &attr), 0);
+	fill_up(&s, attr.max_pd, 1, make_pd, unmake_pd);
+	fill_up(&s, attr.max_cq, 1, make_cq, unmake_cq);
+	fill_up(&s, attr.max_srq, 0, make_srq, unmake_srq);
+	fill_up(&s, attr.max_ah, 0, make_ah, unmake_ah);
 	close_set(&s);
 }
 
@@ -594,6 +675,7 @@ static const struct test_case cases[] = {
 	CASE(srq_arguments),
 	CASE(mr_arguments),
 	CASE(ah_arguments),
+	CASE(advertised_maxima),
 	CASE(unsupported),
 	CASE(qp_numbers),
 	CASE(errno_is_said),

@@ -29,6 +29,7 @@
 #ifndef TCPZC_UB_H
 #define TCPZC_UB_H
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
@@ -43,6 +44,10 @@
 #include "tz_qp.h"
 
 #define UB_MAX_QPS		65536
+#define UB_MAX_PDS		65536
+#define UB_MAX_CQS		65536
+#define UB_MAX_SRQS		65536
+#define UB_MAX_AHS		(1u << 20)
 #define UB_MAX_MRS		(1u << TZ_KEY_INDEX_BITS)
 #define UB_MR_CHUNK		1024u
 #define UB_MR_CHUNKS		(UB_MAX_MRS / UB_MR_CHUNK)
@@ -72,6 +77,21 @@ static inline u64 ub_now(void)
 	return ub_clock(CLOCK_MONOTONIC);
 }
 
+/* One more of @max objects; false, with ENOMEM: there are so many. */
+static inline bool ub_take(atomic_uint *num, u32 max)
+{
+	if (atomic_fetch_add(num, 1) < max)
+		return true;
+	atomic_fetch_sub(num, 1);
+	errno = ENOMEM;
+	return false;
+}
+
+static inline void ub_give(atomic_uint *num)
+{
+	atomic_fetch_sub(num, 1);
+}
+
 /* No cancellation of the calling thread until ub_cancel_restore(); see ub_backend.c. */
 static inline int ub_cancel_disable(void)
 {
@@ -86,7 +106,6 @@ static inline void ub_cancel_restore(int was)
 	pthread_setcancelstate(was, NULL);
 }
 
-/* The depth of a ring for @n entries. */
 /* ---- objects ------------------------------------------------------------ */
 
 /* Something in the progress thread's epoll set. */
@@ -264,6 +283,7 @@ struct ub_context {
 	pthread_mutex_t lock;
 	struct list_head qps, cqs, srqs, listeners, polled, channels;
 	u32 num_qps;
+	atomic_uint num_pds, num_cqs, num_srqs, num_ahs;
 	struct tz_lobby lobby;		/* of ub_caller.call */
 	struct list_head gone_callers;	/* closed; freed by the progress thread */
 	struct ub_qp *grave;		/* destroyed QPs, by dirty_next */

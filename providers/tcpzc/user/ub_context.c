@@ -333,16 +333,16 @@ int ub_query_device(struct tcpzc_context *base, struct ibv_device_attr_ex *attr,
 	a->max_qp_wr = TCPZC_MAX_QP_WR;
 	a->max_sge = TCPZC_MAX_SGE;
 	a->max_sge_rd = TCPZC_MAX_SGE;
-	a->max_cq = 1 << 20;
+	a->max_cq = UB_MAX_CQS;
 	a->max_cqe = TCPZC_MAX_CQE;
 	a->max_mr = UB_MAX_MRS;
-	a->max_pd = 1 << 20;
+	a->max_pd = UB_MAX_PDS;
 	a->max_qp_rd_atom = TCPZC_MAX_RD_ATOMIC;
 	a->max_res_rd_atom = TCPZC_MAX_RD_ATOMIC * UB_MAX_QPS;
 	a->max_qp_init_rd_atom = TCPZC_MAX_RD_ATOMIC;
 	a->atomic_cap = IBV_ATOMIC_GLOB;
-	a->max_ah = 1 << 20;
-	a->max_srq = 1 << 20;
+	a->max_ah = UB_MAX_AHS;
+	a->max_srq = UB_MAX_SRQS;
 	a->max_srq_wr = TCPZC_MAX_SRQ_WR;
 	a->max_srq_sge = TCPZC_MAX_SGE;
 	a->max_pkeys = 1;
@@ -465,9 +465,13 @@ int ub_query_port(struct tcpzc_context *base, uint8_t port,
 struct tcpzc_pd *ub_alloc_pd(struct tcpzc_context *base)
 {
 	struct ub_context *ctx = to_uctx(base);
-	struct ub_pd *pd = calloc(1, sizeof(*pd));
+	struct ub_pd *pd;
 
+	if (!ub_take(&ctx->num_pds, UB_MAX_PDS))
+		return NULL;
+	pd = calloc(1, sizeof(*pd));
 	if (!pd) {
+		ub_give(&ctx->num_pds);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -479,6 +483,7 @@ struct tcpzc_pd *ub_alloc_pd(struct tcpzc_context *base)
 
 int ub_dealloc_pd(struct tcpzc_pd *pd)
 {
+	ub_give(&ub_ctx_of(pd->ibpd.context)->num_pds);
 	free(pd);
 	return 0;
 }
@@ -489,18 +494,16 @@ struct tcpzc_ah *ub_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr)
 	struct ub_context *ctx = ub_ctx_of(pd->ibpd.context);
 	struct tcpzc_ah *ah;
 
-	if (!attr->is_global) {
-		memset(&attr->grh, 0, sizeof(attr->grh));
-		attr->grh.dgid = ctx->gids[0];
-		attr->is_global = 1;
-	}
 	/* The range is checked (tcpzc_ah_attr_ok()). */
 	if (!memcmp(&ctx->gids[attr->grh.sgid_index], &none, sizeof(none))) {
 		errno = EINVAL;
 		return NULL;
 	}
+	if (!ub_take(&ctx->num_ahs, UB_MAX_AHS))
+		return NULL;
 	ah = calloc(1, sizeof(*ah));
 	if (!ah) {
+		ub_give(&ctx->num_ahs);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -510,6 +513,7 @@ struct tcpzc_ah *ub_create_ah(struct tcpzc_pd *pd, struct ibv_ah_attr *attr)
 
 int ub_destroy_ah(struct tcpzc_ah *ah)
 {
+	ub_give(&ub_ctx_of(ah->ibah.context)->num_ahs);
 	free(ah);
 	return 0;
 }

@@ -48,10 +48,13 @@ struct tcpzc_cq *ub_create_cq(struct tcpzc_context *base, uint32_t depth,
 			      struct ibv_comp_channel *channel, int comp_vector)
 {
 	struct ub_context *ctx = to_uctx(base);
-	struct ub_cq *cq = calloc(1, sizeof(*cq));
+	struct ub_cq *cq;
 	int err = ENOMEM;
 
 	(void)comp_vector;
+	if (!ub_take(&ctx->num_cqs, UB_MAX_CQS))
+		return NULL;
+	cq = calloc(1, sizeof(*cq));
 	if (!cq)
 		goto err_out;
 	err = EIO;
@@ -81,6 +84,7 @@ err_ring:
 err_free:
 	free(cq);
 err_out:
+	ub_give(&ctx->num_cqs);
 	errno = err;
 	return NULL;
 }
@@ -453,5 +457,6 @@ int ub_destroy_cq(struct tcpzc_cq *base)
 	free(base->ring.hdr);
 	free(base->ring.slots);
 	free(cq);
+	ub_give(&ctx->num_cqs);
 	return 0;
 }

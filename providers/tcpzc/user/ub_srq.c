@@ -48,6 +48,8 @@ struct tcpzc_srq *ub_create_srq(struct tcpzc_pd *pd,
 		errno = EIO;
 		return NULL;
 	}
+	if (!ub_take(&ctx->num_srqs, UB_MAX_SRQS))
+		return NULL;
 	srq = calloc(1, sizeof(*srq));
 	if (!srq)
 		goto err_nomem;
@@ -69,6 +71,7 @@ struct tcpzc_srq *ub_create_srq(struct tcpzc_pd *pd,
 
 err_nomem:
 	free(srq);
+	ub_give(&ctx->num_srqs);
 	errno = ENOMEM;
 	return NULL;
 }
@@ -155,6 +158,7 @@ int ub_destroy_srq(struct tcpzc_srq *base)
 	free(base->ring.hdr);
 	free(base->ring.slots);
 	free(srq);
+	ub_give(&ctx->num_srqs);
 	return 0;
 }
 
