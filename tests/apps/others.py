@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
-"""Programs that are no test of RDMA themselves, or not rdma-core's: fio, qperf, QEMU."""
+"""Programs that are no test of RDMA themselves, or not rdma-core's: fio, qperf, QEMU, iSER."""
 
 import filecmp
+import glob
 import json
 import os
 import shutil
+import signal
 import socket
 
 from runlib.case import Skip, expect, until
@@ -19,6 +21,9 @@ QPERF = ("rc_bw", "rc_lat", "rc_bi_bw", "rc_rdma_write_bw", "rc_rdma_write_lat",
          "ver_rc_compare_swap", "ver_rc_fetch_add")
 MIGRATE_PORT = 4444
 GUEST = ("-M", "pc,accel=tcg", "-m", "64", "-display", "none", "-vga", "none", "-nodefaults", "-S")
+DISK = 8 << 20
+ISCSI_PORT = 3260
+TARGET, INITIATOR = "iqn.2026-12.org.example:disk", "iqn.2026-12.org.example:initiator"
 FILLED_AT, FILLED = 1 << 20, 32 << 20
 
 
@@ -127,10 +132,46 @@ def qemu(ctx, bed_class, pin_all):
         monitor.sock.close()
 
 
+def iser(ctx, bed_class):
+    """tgt's target and libiscsi's tests; VERIFY compares in the target what was read from it."""
+    if not shutil.which("iscsi-test-cu"):
+        raise Skip("libiscsi-bin is not installed")
+    path, bed = opened(ctx, bed_class, "tgtd")
+    disk, control = ctx.file("disk"), os.getpid() % 32000
+    with open(disk, "wb") as file:
+        file.write(os.urandom(DISK))
+    server = ctx.start(bed.command(path, "server", "tgtd", ("-f", "-C", control)), 80,
+                       name="server")
+    rdmacm.await_listening(bed, path, server, rdmacm.TCP, ISCSI_PORT)
+
+    def manage(mode, operation, *words):
+        done = ctx.finish(path.command("server", "tgtadm", "-C", control, "--lld", "iser",
+                                       "--mode", mode, "--op", operation, *words), 10)
+        expect(done.status == 0, f"tgtadm {operation} {mode} fails", done, server)
+
+    manage("target", "new", "--tid", 1, "-T", TARGET)
+    manage("logicalunit", "new", "--tid", 1, "--lun", 1, "-b", disk)
+    # Over iSER tgt wants both, an address and a name.
+    manage("target", "bind", "--tid", 1, "-I", "ALL")
+    manage("target", "bind", "--tid", 1, "--initiator-name", INITIATOR)
+    for test in ("Write10", "Read10", "Verify10"):
+        client = ctx.finish(bed.command(path, "client", "iscsi-test-cu", (
+            "-i", INITIATOR, "--dataloss", "-t", f"ALL.{test}.Simple",
+            f"iser://{path.ipv4['server']}/{TARGET}/1")), 40, name="client")
+        expect(client.status == 0 and "Simple ...passed" in client.output(), f"{test} fails",
+               server, client)
+    # It does not mind SIGTERM, and crashes if the target is deleted.
+    os.kill(rdmacm.program_pid(server, "tgtd"), signal.SIGKILL)
+    server.wait(10)
+    for name in glob.glob(f"/var/run/tgtd/socket.{control}*"):
+        os.unlink(name)
+
+
 CASES = {
     "fio/write": (lambda ctx, bed: fio(ctx, bed, "write"), 90),
     "fio/read": (lambda ctx, bed: fio(ctx, bed, "read"), 90),
     "qperf/rc": (qperf, 120),
+    "iser/tgt": (iser, 120),
     "qemu/migration": (lambda ctx, bed: qemu(ctx, bed, False), 120),
     "qemu/migration-pin-all": (lambda ctx, bed: qemu(ctx, bed, True), 120),
 }
