@@ -3,6 +3,7 @@
  * kb_door.c - the doorbell's system call: a post without work requests.
  */
 #include <errno.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "kb.h"
@@ -26,8 +27,8 @@ struct kb_door_cmd {
 	uint32_t wqe_size;
 };
 
-static void kb_door_slow(struct ibv_context *ctx, enum kb_door door,
-			 uint32_t handle)
+static int kb_door_slow(struct ibv_context *ctx, enum kb_door door,
+			uint32_t handle)
 {
 	struct ibv_recv_wr *bad_recv;
 	struct ibv_send_wr *bad_send;
@@ -36,24 +37,21 @@ static void kb_door_slow(struct ibv_context *ctx, enum kb_door door,
 
 	switch (door) {
 	case KB_DOOR_SQ:
-		ibv_cmd_post_send(&qp, NULL, &bad_send);
-		break;
+		return ibv_cmd_post_send(&qp, NULL, &bad_send);
 	case KB_DOOR_RQ:
-		ibv_cmd_post_recv(&qp, NULL, &bad_recv);
-		break;
+		return ibv_cmd_post_recv(&qp, NULL, &bad_recv);
 	case KB_DOOR_SRQ:
-		ibv_cmd_post_srq_recv(&srq, NULL, &bad_recv);
-		break;
+		return ibv_cmd_post_srq_recv(&srq, NULL, &bad_recv);
 	}
+	return 0;
 }
 
 /*
  * By write(), which is the shortest way through ib_uverbs. It is forbidden to a
  * process that has changed its credentials since it opened the file; then by
- * whatever way libibverbs has. There is nobody to tell of an error: it means
- * that the device is gone, which an event says (IBV_EVENT_DEVICE_FATAL).
+ * whatever way libibverbs has. 0 or an errno.
  */
-void kb_door_ring(struct ibv_context *ctx, enum kb_door door, uint32_t handle)
+static int kb_door_try(struct ibv_context *ctx, enum kb_door door, uint32_t handle)
 {
 	static const struct kb_door_cmd cmds[] = {
 		[KB_DOOR_SQ] = { IB_USER_VERBS_CMD_POST_SEND,
@@ -76,7 +74,18 @@ void kb_door_ring(struct ibv_context *ctx, enum kb_door door, uint32_t handle)
 	};
 
 	if (tz_likely(write(ctx->cmd_fd, &cmd, sizeof(cmd)) == sizeof(cmd)))
-		return;
-	if (errno == EACCES)
-		kb_door_slow(ctx, door, handle);
+		return 0;
+	return errno == EACCES ? kb_door_slow(ctx, door, handle) : errno;
+}
+
+/*
+ * ib_uverbs allocates some bytes for the command; without them the kernel has not
+ * seen what is posted, and may never look. There is nobody to tell of another
+ * error: it means that the device is gone, which an event says
+ * (IBV_EVENT_DEVICE_FATAL).
+ */
+void kb_door_ring(struct ibv_context *ctx, enum kb_door door, uint32_t handle)
+{
+	while (kb_door_try(ctx, door, handle) == ENOMEM)
+		sched_yield();
 }
