@@ -9,7 +9,7 @@ from runlib.bed import Bed
 from runlib.case import Skip, Test, expect
 from runlib.pair import Pair
 
-from . import admin, devices, hostile, kernel, trouble
+from . import admin, devices, failing, hostile, kernel, trouble
 from .kernel import Kernel, Siw
 
 VERBS = ("objects", "cq", "mr", "srq", "rc_ops", "rc_states", "rc_errors", "rc_visible",
@@ -183,4 +183,5 @@ def tests():
               for name, each in mpi.CASES.items()),
             *(case(f"admin/{name}", run) for name, run in admin.CASES.items()),
             *(case(f"trouble/{name}", run, LONG) for name, run in trouble.CASES.items()),
-            *(case(f"hostile/{name}", run, LONG) for name, run in hostile.CASES.items())]
+            *(case(f"hostile/{name}", run, LONG) for name, run in hostile.CASES.items()),
+            *(case(f"allocations/{name}", run, 2 * LONG) for name, run in failing.CASES.items())]

@@ -314,6 +314,15 @@ vm_machine() {
 	return $status
 }
 
+# Where allocations fail on request the kernel's complaint of one is none.
+vm_log() {
+	if [ "$failing" ]; then
+		sed -E '/vmalloc error|page allocation failure/,/Mem-Info/d' "$dir/log"
+	else
+		cat "$dir/log"
+	fi
+}
+
 # What came of it, from the machine's own status.
 vm_verdict() {
 	local status bad
@@ -327,7 +336,7 @@ vm_verdict() {
 		status=125
 		note "the machine died (status $1): $(tail -n 5 "$dir/host")"
 	fi
-	bad=$(grep -aE "$vm_complaints" "$dir/log" || true)
+	bad=$(vm_log | grep -aE "$vm_complaints" || true)
 	if [ "$check" ] && [ "$bad" ]; then
 		note "the kernel complains: $(head -n 5 <<<"$bad")"
 		[ "$status" != 0 ] || status=120

@@ -43,10 +43,12 @@ EMULATED = (*QUICK, "rdmacm/200-concurrent", "ib_*_bw/all-sizes", "ib_*_bw/both-
             "ib_*_bw/q16", "ib_*_lat/events", "ib_*_lat/default", "verbs/hostile_pages*")
 NOT_EMULATED = ("kernel-as-*", "netem/*", "*/rdma-cm-ud")
 MACHINES = (
-    Machine("up", ("uml",), ("*",), without=("*/duration*",)),
+    Machine("up", ("uml",), ("*",), without=("*/duration*", "allocations/*")),
     Machine("debug", ("uml", "--variant", "debug", "--leaks"),
             (*QUICK, "verbs/*", "killed/*", "ibv_*", "kernel-as-*", "many/*", "rdmacm/50-sequential",
              "rdmacm/30-pairs", "rdmacm/nobody-there"), slower=5),
+    Machine("failing", ("uml", "--variant", "debug", "--leaks", "--failing"), ("allocations/*",),
+            slower=2),
     # Threads of one process that spin keep each other waiting there (turnstile).
     Machine("smp", ("uml", "--variant", "smp"), (*QUICK, "verbs/*"), slower=2, cpu=2,
             without=("verbs/scale", "verbs/rc_visible")),
