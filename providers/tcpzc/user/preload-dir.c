@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * preload-dir.c - the directories above those that lead into the tree: what
- * readdir() lists in /sys/class and /dev, and glob() and nftw(), which read
- * directories inside libc.
+ * readdir() lists in /sys/class and /dev
  *
  * No state belongs to a DIR but how much has been added at its end, by the number
  * of its descriptor: an entry that the kernel lists starts it anew.
  */
 #define _GNU_SOURCE
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <glob.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -79,27 +75,35 @@ static __attribute__((constructor)) void find_parents(void)
 	errno = saved_errno;
 }
 
-static struct parent *find_parent(int fd)
+static struct parent *find_parent(const struct stat *st)
 {
-	struct stat st;
 	unsigned int i;
 
-	if (tz_next_fstat()(fd, &st))
-		return NULL;
 	for (i = 0; i < 2; i++)
-		if (parents[i].num && parents[i].dev == st.st_dev &&
-		    parents[i].ino == st.st_ino)
+		if (parents[i].num && parents[i].dev == st->st_dev &&
+		    parents[i].ino == st->st_ino)
 			return &parents[i];
 	return NULL;
+}
+
+/* Whether readdir() adds entries to this directory. */
+bool tz_adds_entries(int dirfd, const char *path)
+{
+	struct stat st;
+
+	return tz_have_tree() && !tz_next_fstatat()(dirfd, path, &st, 0) &&
+	       find_parent(&st);
 }
 
 /* What comes after the last entry of the directory that is open as @fd. */
 static __attribute__((noinline)) struct dirent *next_added(int fd)
 {
 	uint8_t n = atomic_load(&added[fd]);
-	struct parent *p;
+	struct parent *p = NULL;
+	struct stat st;
 
-	p = n == NO_MORE ? NULL : find_parent(fd);
+	if (n != NO_MORE && !tz_next_fstat()(fd, &st))
+		p = find_parent(&st);
 	if (!p || n >= p->num) {
 		atomic_store(&added[fd], NO_MORE);
 		return NULL;
@@ -129,74 +133,3 @@ static __attribute__((noinline)) struct dirent *next_added(int fd)
 
 DEFINE_READDIR(readdir, struct dirent)
 DEFINE_READDIR(readdir64, struct dirent64)
-
-/* ---- what reads directories inside libc ---------------------------------- */
-
-static void *open_for_glob(const char *path)
-{
-	return opendir(path);
-}
-
-static struct dirent *read_for_glob(void *dir)
-{
-	return readdir(dir);
-}
-
-static void close_for_glob(void *dir)
-{
-	closedir(dir);
-}
-
-static bool may_be_ours(const char *pattern)
-{
-	return tz_have_tree() &&
-	       (strstr(pattern, "inf") || !strncmp(pattern, "/sys", 4) ||
-		!strncmp(pattern, "/dev", 4));
-}
-
-TZ_NEXT(glob)
-TZ_EXPORT int glob(const char *pattern, int flags,
-		   int (*failed)(const char *path, int err), glob_t *g)
-{
-	if (!(flags & GLOB_ALTDIRFUNC) && may_be_ours(pattern)) {
-		flags |= GLOB_ALTDIRFUNC;
-		g->gl_opendir = open_for_glob;
-		g->gl_readdir = read_for_glob;
-		g->gl_closedir = close_for_glob;
-		g->gl_stat = stat;
-		g->gl_lstat = lstat;
-	}
-	return tz_next_glob()(pattern, flags, failed, g);
-}
-
-TZ_EXPORT int glob64(const char *pattern, int flags,
-		     int (*failed)(const char *path, int err), glob64_t *g)
-{
-	static_assert(sizeof(glob64_t) == sizeof(glob_t), "of 64-bit systems");
-	return glob(pattern, flags, failed, (glob_t *)g);
-}
-
-/* These report the tree's paths, which are as good. */
-TZ_NEXT(nftw)
-TZ_EXPORT int nftw(const char *path, __nftw_func_t fn, int fds, int flags)
-{
-	char buf[TZ_PATH_LEN];
-
-	return tz_next_nftw()(tz_redirect(path, buf), fn, fds, flags);
-}
-
-TZ_NEXT(nftw64)
-TZ_EXPORT int nftw64(const char *path, __nftw64_func_t fn, int fds, int flags)
-{
-	char buf[TZ_PATH_LEN];
-
-	return tz_next_nftw64()(tz_redirect(path, buf), fn, fds, flags);
-}
-
-TZ_NEXT(ftw)
-TZ_EXPORT int ftw(const char *path, __ftw_func_t fn, int fds)
-{
-	char buf[TZ_PATH_LEN];
-
-	return tz_next_ftw()(tz_redirect(path, buf), fn, fds);
-}

@@ -8,12 +8,12 @@
  *   open, openat, fopen (and their 64, _2)     lead to the tree, or a device
  *   stat, lstat, fstat, fstatat, statx         say that a device is one
  *   access, euidaccess, faccessat, [l]getxattr, [l]listxattr, readlink, readlinkat,
- *   realpath, canonicalize_file_name, opendir, scandir, chdir, fchdir
- *   readdir, glob, nftw, ftw                   preload-dir.c
+ *   realpath, canonicalize_file_name, opendir, chdir, fchdir
+ *   readdir                                    preload-dir.c
+ *   scandir, scandirat, glob, nftw, ftw, fts   preload-walk.c
  *
  * Paths may be absolute, or relative to the working directory or a descriptor
- * (tz_redirect_at()). Not there: fts_open(), which walks inside libc, and scandir()
- * of /sys/class and /dev themselves, which does not list what is ours.
+ * (tz_redirect_at()).
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -183,19 +183,6 @@ DEFINE_FOPEN(fopen)
 DEFINE_FOPEN(fopen64)
 
 /* stat: a placeholder shows as the character device that it stands for */
-
-#define PATCH_STAT(st)                                                         \
-	do {                                                                   \
-		const struct tz_served *s_ =                                   \
-			tz_find_served((st)->st_dev, (st)->st_ino);            \
-                                                                               \
-		if (s_) {                                                      \
-			(st)->st_mode = S_IFCHR | 0666;                        \
-			(st)->st_rdev = s_->rdev;                              \
-			(st)->st_size = 0;                                     \
-			(st)->st_blocks = 0;                                   \
-		}                                                              \
-	} while (0)
 
 #define DEFINE_STAT(name, type)                                                \
 	TZ_NEXT(name)                                                          \
@@ -402,29 +389,6 @@ TZ_EXPORT DIR *opendir(const char *path)
 	char buf[TZ_PATH_LEN];
 
 	return tz_next_opendir()(tz_redirect(path, buf));
-}
-
-TZ_NEXT(scandir)
-TZ_EXPORT int scandir(const char *path, struct dirent ***list,
-		      int (*filter)(const struct dirent *),
-		      int (*compar)(const struct dirent **,
-				    const struct dirent **))
-{
-	char buf[TZ_PATH_LEN];
-
-	return tz_next_scandir()(tz_redirect(path, buf), list, filter, compar);
-}
-
-TZ_NEXT(scandir64)
-TZ_EXPORT int scandir64(const char *path, struct dirent64 ***list,
-			int (*filter)(const struct dirent64 *),
-			int (*compar)(const struct dirent64 **,
-				      const struct dirent64 **))
-{
-	char buf[TZ_PATH_LEN];
-
-	return tz_next_scandir64()(tz_redirect(path, buf), list, filter,
-				   compar);
 }
 
 TZ_NEXT(readlink)

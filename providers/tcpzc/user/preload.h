@@ -73,6 +73,9 @@ const struct tz_served *tz_find_served(dev_t dev, ino_t ino);
 /* preload-fd.c */
 void tz_mark_fd(int fd);
 
+/* preload-dir.c */
+bool tz_adds_entries(int dirfd, const char *path);
+
 /* preload-env.c */
 void tz_env_keep(void);
 
@@ -88,6 +91,20 @@ extern const struct tz_cdev_ops tz_rdmacm_ops;
 int tz_rdmacm_open(int fd, int flags);
 const struct tz_served *tz_rdmacm_find(dev_t dev, ino_t ino);
 void tz_rdmacm_closed(const void *buf, size_t len);
+
+/* In a struct stat or stat64 a placeholder shows as the device that it stands for. */
+#define PATCH_STAT(st)                                                         \
+	do {                                                                   \
+		const struct tz_served *s_ =                                   \
+			tz_find_served((st)->st_dev, (st)->st_ino);            \
+                                                                               \
+		if (s_) {                                                      \
+			(st)->st_mode = S_IFCHR | 0666;                        \
+			(st)->st_rdev = s_->rdev;                              \
+			(st)->st_size = 0;                                     \
+			(st)->st_blocks = 0;                                   \
+		}                                                              \
+	} while (0)
 
 /*
  * The next definition of a function. Resolved when the library is initialised,
