@@ -176,7 +176,7 @@ const char *tz_qp_check(const struct tz_qp *qp)
 const char *tz_dial_check(const struct tz_qp *qp)
 {
 	const struct tz_dial *d = &qp->dial;
-	bool trying = d->state == TZ_DIAL_OPENING || d->state == TZ_DIAL_GREETING;
+	bool opening = d->state == TZ_DIAL_OPENING;
 
 	TZ_HOLDS(d->state <= TZ_DIAL_DONE);
 	TZ_HOLDS(qp->parking.num <= TZ_MAX_PARKED);
@@ -185,8 +185,8 @@ const char *tz_dial_check(const struct tz_qp *qp)
 	TZ_HOLDS(d->state == TZ_DIAL_IDLE || !tz_qp_is_ud(qp));
 	TZ_HOLDS(d->state == TZ_DIAL_IDLE ||
 		 (qp->state != TZ_RESET && qp->state != TZ_INIT));
-	TZ_HOLDS(trying || !d->late);
-	TZ_HOLDS((trying || d->state == TZ_DIAL_WAITING) == (d->at != 0));
+	TZ_HOLDS(opening || !d->late);
+	TZ_HOLDS((opening || d->state == TZ_DIAL_WAITING) == (d->at != 0));
 	TZ_HOLDS(d->state != TZ_DIAL_ANSWERING || d->answered);
 	TZ_HOLDS(d->state != TZ_DIAL_UP || d->answered);
 	TZ_HOLDS(d->rx.got <= sizeof(d->rx.hello));

@@ -89,9 +89,10 @@ enum tz_act tz_dial_act(const struct tz_qp *qp)
 	case TZ_DIAL_WAITING:
 		return qp->closing ? TZ_ACT_CLOSE : TZ_ACT_NONE;
 	case TZ_DIAL_OPENING:
+		return qp->closing || d->late ? TZ_ACT_RESET : TZ_ACT_NONE;
 	case TZ_DIAL_GREETING:
 	case TZ_DIAL_ANSWERING:
-		return qp->closing || d->late ? TZ_ACT_RESET : TZ_ACT_NONE;
+		return qp->closing ? TZ_ACT_RESET : TZ_ACT_NONE;
 	case TZ_DIAL_UP:
 	case TZ_DIAL_PARTING:
 		return tz_dial_act_up(qp);
@@ -119,13 +120,16 @@ void tz_dial_opening(struct tz_qp *qp, u64 now)
 	qp->dial.blind = qp->state == TZ_RTR;
 }
 
-void tz_dial_hello(struct tz_qp *qp, u64 session_id, struct tz_hello *out,
-		   u64 now)
+void tz_dial_hello(struct tz_qp *qp, u64 session_id, struct tz_hello *out)
 {
 	struct tz_dial *d = &qp->dial;
 
 	tz_assert(d->state == TZ_DIAL_OPENING);
-	tz_dial_enter(qp, TZ_DIAL_GREETING, now + TZ_DIAL_PATIENCE_NS);
+	/*
+	 * It may wait for the peer's RTR as long as that takes. If it were given up, the
+	 * peer could take it at this very moment, and would have had its connection.
+	 */
+	tz_dial_enter(qp, TZ_DIAL_GREETING, 0);
 	d->session_id = session_id;
 	d->rx.got = 0;
 	d->answered = false;

@@ -53,7 +53,7 @@ enum tz_hello_got tz_hello_take(struct tz_hello_rx *rx, u32 bytes);
 
 /* ---- the queue pair's side ----------------------------------------------- */
 
-/* Time for a stream to be established, and then for the answer to the hello. */
+/* Time for a stream to be established. The answer to the hello has no limit. */
 #define TZ_DIAL_PATIENCE_NS	10000000000ull
 /* Pauses between attempts, each twice as long as the one before. */
 #define TZ_DIAL_BACKOFF_MIN_NS	1000000ull
@@ -95,8 +95,7 @@ void tz_dial_opening(struct tz_qp *qp, u64 now);
  * It is established: *@out is to be sent, all of it, before anything else.
  * @session_id is random.
  */
-void tz_dial_hello(struct tz_qp *qp, u64 session_id, struct tz_hello *out,
-		   u64 now);
+void tz_dial_hello(struct tz_qp *qp, u64 session_id, struct tz_hello *out);
 
 /*
  * TZ_DIAL_GREETING: where bytes of the answer go, and not a byte of what follows

@@ -181,10 +181,10 @@ enum tz_dial_state {
 /* The connection since RESET. */
 struct tz_dial {
 	enum tz_dial_state state;
-	bool late;		/* OPENING, GREETING: it has taken too long */
+	bool late;		/* OPENING: it has taken too long */
 	bool answered;		/* the hello of the other end was right */
 	bool blind;		/* the last attempt could not tell the send PSN */
-	u64 at;			/* WAITING: until when; OPENING, GREETING: how long */
+	u64 at;			/* WAITING: until when; OPENING: how long */
 	u64 backoff_ns;		/* the last pause */
 	u64 session_id;
 	u32 max_pdu;		/* what both ends accept */

@@ -367,7 +367,7 @@ static void tcpzc_conn_greet(struct tcpzc_qp *qp)
 		return;
 	}
 	spin_lock_bh(&qp->lock);
-	tz_dial_hello(&qp->eng, get_random_u64(), &hello, ktime_get_ns());
+	tz_dial_hello(&qp->eng, get_random_u64(), &hello);
 	tcpzc_conn_note(qp);
 	spin_unlock_bh(&qp->lock);
 	if (tcpzc_send_hello(c->sock, &hello))

@@ -220,8 +220,8 @@ void bed_check_qp(const struct tz_qp *qp);
 	BED_CALL(qp, (tz_qp_tx_done)(qp, bytes, now))
 #define tz_dial_opening(qp, now) \
 	BED_CALL(qp, (tz_dial_opening)(qp, now))
-#define tz_dial_hello(qp, id, out, now) \
-	BED_CALL(qp, (tz_dial_hello)(qp, id, out, now))
+#define tz_dial_hello(qp, id, out) \
+	BED_CALL(qp, (tz_dial_hello)(qp, id, out))
 #define tz_dial_take(qp, n, now) \
 	BED_THEN_CHECK(qp, (tz_dial_take)(qp, n, now))
 #define tz_dial_up(qp, now)	BED_THEN_CHECK(qp, (tz_dial_up)(qp, now))

@@ -214,6 +214,7 @@ static void dial_drop(struct sim_qp *q)
 	q->taken = false;
 	q->reply_len = q->reply_got = 0;
 	q->reply_end = false;
+	q->silent_until = 0;
 }
 
 static void dial_lost(struct sim_qp *q)
@@ -274,11 +275,12 @@ static void dial_greet(struct sim_qp *q)
 		return;
 	}
 	sim_enter(q);
-	tz_dial_hello(&q->b.qp, rng_next(&s->rng), &hello, s->now);
+	tz_dial_hello(&q->b.qp, rng_next(&s->rng), &hello);
 	sim_leave(q);
 	if (dial_rough(s) && rng_chance(&s->rng, 1, 16)) {
-		TRACE(q, "somebody else has the port, and is silent");
+		TRACE(q, "somebody else has the port, and is silent for a while");
 		dial_may_lose(q);
+		q->silent_until = s->now + 1 + rng_below(&s->rng, 20) * SEC;
 		return;
 	}
 	if (q->conn->attacker) {
@@ -346,6 +348,8 @@ bool dial_can_act(const struct sim_qp *q)
 		return q->dial_at && q->dial_at <= q->sim->now;
 	if (tz_dial_state(qp) != TZ_DIAL_GREETING)
 		return false;
+	if (q->silent_until)
+		return q->silent_until <= q->sim->now;
 	return q->reply_got < q->reply_len ? q->reply_at <= q->sim->now :
 					     q->reply_end;
 }
@@ -484,6 +488,7 @@ u64 dial_next_event(const struct sim *s)
 			dial_sooner(&best, s->now, s->call[i].at);
 	for (i = 0; i < s->num_qps; i++) {
 		dial_sooner(&best, s->now, s->qp[i]->dial_at);
+		dial_sooner(&best, s->now, s->qp[i]->silent_until);
 		if (s->qp[i]->reply_got < s->qp[i]->reply_len)
 			dial_sooner(&best, s->now, s->qp[i]->reply_at);
 	}

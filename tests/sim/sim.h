@@ -199,6 +199,7 @@ struct sim_qp {
 
 	/* dialing */
 	u64 dial_at;		/* when a stream is established; 0: never */
+	u64 silent_until;	/* a stranger has taken the call, and hangs up then */
 	struct sim_call *call;	/* this side's, until it is answered */
 	bool taken;		/* the peer has taken it */
 	u8 reply[sizeof(struct tz_hello)];

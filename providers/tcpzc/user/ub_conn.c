@@ -321,7 +321,7 @@ static void ub_conn_greet(struct ub_qp *qp, u64 now)
 	}
 	if (!tz_random(&session_id, sizeof(session_id)))
 		session_id = now;
-	tz_dial_hello(&qp->eng, session_id, &hello, now);
+	tz_dial_hello(&qp->eng, session_id, &hello);
 	if (!ub_send_hello(qp->conn.wfd, &hello))
 		ub_conn_lost(qp, now);
 }
