@@ -584,7 +584,7 @@ static void rereg_keeps_keys(void)
  * copies of pinned pages): ibv_fork_init() may come late, costs no mappings, and a
  * child may use the memory beside a region.
  */
-static void fork_is_free(void)
+static void fork_beside_regions(bool init_first)
 {
 	struct end *e = end_new(&plain, false, NULL);
 	unsigned int i, num = e->kernel ? 500 : 40000;
@@ -598,6 +598,8 @@ static void fork_is_free(void)
 	mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	check(mem != MAP_FAILED);
+	if (init_first)
+		check_eq(ibv_fork_init(), 0);
 	/* Every second page: more than there may be mappings, each kept by itself. */
 	for (i = 0; i < num; i++) {
 		mr[i] = ibv_reg_mr(e->pd, mem + (size_t)i * 8192, 2048,
@@ -623,6 +625,16 @@ static void fork_is_free(void)
 	end_free(e);
 }
 
+static void fork_is_free(void)
+{
+	fork_beside_regions(true);
+}
+
+static void fork_init_late(void)
+{
+	fork_beside_regions(false);
+}
+
 static const struct test_case cases[] = {
 	CASE(iova),
 	CASE(zero_based),
@@ -638,6 +650,7 @@ static const struct test_case cases[] = {
 	CASE(keys),
 	CASE(key_comes_back_late),
 	CASE(fork_is_free),
+	CASE(fork_init_late),
 	CASES_END
 };
 

@@ -12,8 +12,9 @@
  *   devices they stand for (preload-fd.c, preload-uverbs.c,
  *   preload-rdmacm.c).
  *
- * Besides, netlink sockets of RDMA answer from the tree (preload-netlink.c), and the
- * provider is told of _exit() (preload-exit.c).
+ * Besides, netlink sockets of RDMA answer from the tree (preload-netlink.c), regions
+ * are not kept from children (preload-fork.c), and the provider is told of _exit()
+ * (preload-exit.c).
  *
  * Rules. libc only; no locks and no malloc, for these functions are called from
  * signal handlers, after vfork and before main; no cost worth naming on calls
