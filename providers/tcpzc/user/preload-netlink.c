@@ -12,12 +12,17 @@
  * supported: they look in the tree then. They are recognised by not asking for an
  * acknowledgement.
  *
- * Descriptors are marked as in preload-fd.c: a mark is a hint to look whether this is
- * such a socket.
+ * Nobody reads what is sent to the kernel on NETLINK_USERSOCK: it is refused, and then
+ * this library answers, by sending from the socket to itself. All users may send to
+ * such a socket, so it has a filter that passes only messages that end with a secret,
+ * and cuts that off. The filter is part of the socket: by it the socket is recognised
+ * and the secret read, after dup(), fork() and exec(), and nothing is kept here.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <rdma/rdma_netlink.h>
@@ -26,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -33,14 +39,10 @@
 #include "preload.h"
 #include "tcpzc-ids.h"
 
-#define NL_MARKS	1024
 #define NL_BYTES	1024	/* of a question, of an answer's message */
 
 /* enum rdma_node_type: RDMA_NODE_IB_CA */
 #define NL_NODE_CA		1
-
-static _Atomic uint8_t marks[NL_MARKS];
-static atomic_bool marked;
 
 TZ_NEXT(socket)
 TZ_NEXT(open)
@@ -50,10 +52,14 @@ TZ_NEXT(send)
 
 /* ---- answers ------------------------------------------------------------- */
 
-/* To whom, over what, and the message that is being made. */
+#define NL_SECRET_WORDS	2
+
+/* The socket, its address and secret, and the message that is being made. */
 struct answer {
 	int fd;
+	int err; /* the first errno of sending, or 0 */
 	struct sockaddr_nl to;
+	uint32_t secret[NL_SECRET_WORDS];
 	const struct nlmsghdr *question;
 	union {
 		struct nlmsghdr nlh;
@@ -113,11 +119,23 @@ static void put_u64(struct answer *a, unsigned int attr, uint64_t v)
 	put(a, attr, &v, sizeof(v));
 }
 
+/* What does not fit into the socket's buffer is an error of the question. */
 static void finish(struct answer *a)
 {
-	tz_next_sendto()(a->fd, &a->msg, a->msg.nlh.nlmsg_len,
-			 MSG_DONTWAIT | MSG_NOSIGNAL,
-			 (struct sockaddr *)&a->to, sizeof(a->to));
+	struct iovec iov[] = {
+		{ .iov_base = &a->msg, .iov_len = a->msg.nlh.nlmsg_len },
+		{ .iov_base = a->secret, .iov_len = sizeof(a->secret) },
+	};
+	struct msghdr msg = {
+		.msg_name = &a->to,
+		.msg_namelen = sizeof(a->to),
+		.msg_iov = iov,
+		.msg_iovlen = 2,
+	};
+
+	if (tz_next_sendmsg()(a->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+	    !a->err)
+		a->err = errno == EAGAIN ? ENOBUFS : errno;
 }
 
 /* The last message: @err is a positive errno, or 0. */
@@ -326,42 +344,28 @@ static void reply(struct answer *a)
 	}
 }
 
-/* Bound by the program, or now: somebody must be there for the answer. */
-static bool own_address(int fd, struct sockaddr_nl *addr)
+/* @a has the socket and its secret. The refused attempt to send has bound the socket. */
+static ssize_t ask(struct answer *a, const struct nlmsghdr *question, size_t bytes)
 {
-	struct sockaddr_nl any = { .nl_family = AF_NETLINK };
-	socklen_t len = sizeof(*addr);
-
-	if (getsockname(fd, (struct sockaddr *)addr, &len))
-		return false;
-	if (addr->nl_pid)
-		return true;
-	len = sizeof(*addr);
-	return !bind(fd, (struct sockaddr *)&any, sizeof(any)) &&
-	       !getsockname(fd, (struct sockaddr *)addr, &len);
-}
-
-static ssize_t ask(int fd, const struct nlmsghdr *question, size_t bytes)
-{
-	struct answer a = { .question = question };
+	socklen_t len = sizeof(a->to);
 
 	if (bytes < NLMSG_HDRLEN || question->nlmsg_len < NLMSG_HDRLEN ||
 	    question->nlmsg_len > bytes) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (!own_address(fd, &a.to))
+	if (getsockname(a->fd, (struct sockaddr *)&a->to, &len))
 		return -1;
-	a.fd = tz_next_socket()(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
-				NETLINK_USERSOCK);
-	if (a.fd < 0)
+	a->question = question;
+	reply(a);
+	if (a->err) {
+		errno = a->err;
 		return -1;
-	reply(&a);
-	close(a.fd);
+	}
 	return bytes;
 }
 
-static ssize_t ask_vec(int fd, const struct iovec *iov, size_t num)
+static ssize_t ask_vec(struct answer *a, const struct iovec *iov, size_t num)
 {
 	union {
 		struct nlmsghdr nlh;
@@ -377,35 +381,68 @@ static ssize_t ask_vec(int fd, const struct iovec *iov, size_t num)
 		memcpy(question.bytes + bytes, iov[i].iov_base, iov[i].iov_len);
 		bytes += iov[i].iov_len;
 	}
-	return ask(fd, &question.nlh, bytes);
+	return ask(a, &question.nlh, bytes);
 }
 
 /* ---- the sockets --------------------------------------------------------- */
 
-static __attribute__((noinline)) bool look_up(int fd)
-{
-	int saved_errno = errno, domain = 0, protocol = 0;
-	socklen_t len = sizeof(int);
-	bool ours;
+/* "tcpz": the first instruction, which does nothing, says whose filter this is. */
+#define NL_TAG		0x7463707a
+/* Where the words of the secret stand, and how many instructions there are */
+#define NL_WORD_0	5
+#define NL_WORD_1	7
+#define NL_INSNS	11
 
-	ours = !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) &&
-	       domain == AF_NETLINK &&
-	       !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) &&
-	       protocol == NETLINK_USERSOCK;
-	if (!ours)
-		atomic_store(&marks[fd], 0);
-	errno = saved_errno;
-	return ours;
+/* Passes all but the last 8 bytes of a message that ends with @secret. */
+static void make_filter(struct sock_filter f[NL_INSNS],
+			const uint32_t secret[NL_SECRET_WORDS])
+{
+	const struct sock_filter insns[NL_INSNS] = {
+		BPF_STMT(BPF_LD | BPF_IMM, NL_TAG),
+		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+		BPF_STMT(BPF_ALU | BPF_SUB | BPF_K, 4 * NL_SECRET_WORDS),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),
+		[NL_WORD_0] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, secret[0], 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_IND, 4),
+		[NL_WORD_1] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, secret[1], 0, 2),
+		BPF_STMT(BPF_MISC | BPF_TXA, 0),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+
+	memcpy(f, insns, sizeof(insns));
 }
 
-static inline bool is_ours(int fd)
+/* BPF loads words in network order. */
+static bool add_filter(int fd)
 {
-	if (__builtin_expect(!atomic_load_explicit(&marked, memory_order_relaxed), 1))
+	struct sock_filter f[NL_INSNS];
+	struct sock_fprog prog = { .len = NL_INSNS, .filter = f };
+	uint32_t secret[NL_SECRET_WORDS];
+
+	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return false;
-	return (unsigned int)fd < NL_MARKS &&
-	       __builtin_expect(atomic_load_explicit(&marks[fd],
-						     memory_order_relaxed), 0) &&
-	       look_up(fd);
+	make_filter(f, secret);
+	return !setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+			   sizeof(prog));
+}
+
+/* SO_GET_FILTER counts instructions. */
+static bool read_secret(int fd, uint32_t secret[NL_SECRET_WORDS])
+{
+	struct sock_filter f[NL_INSNS], want[NL_INSNS];
+	socklen_t num = NL_INSNS;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, f, &num) ||
+	    num != NL_INSNS)
+		return false;
+	secret[0] = f[NL_WORD_0].k;
+	secret[1] = f[NL_WORD_1].k;
+	make_filter(want, secret);
+	secret[0] = htonl(secret[0]);
+	secret[1] = htonl(secret[1]);
+	return !memcmp(f, want, sizeof(want));
 }
 
 /* Where there is no netlink, it is as in a kernel without RDMA. */
@@ -413,17 +450,12 @@ static int rdma_socket(int type)
 {
 	int fd = tz_next_socket()(AF_NETLINK, type, NETLINK_USERSOCK);
 
-	if (fd >= NL_MARKS) {
+	if (fd >= 0 && add_filter(fd))
+		return fd;
+	if (fd >= 0)
 		close(fd);
-		fd = -1;
-	}
-	if (fd < 0) {
-		errno = EPROTONOSUPPORT;
-		return -1;
-	}
-	atomic_store(&marks[fd], 1);
-	atomic_store(&marked, true);
-	return fd;
+	errno = EPROTONOSUPPORT;
+	return -1;
 }
 
 TZ_EXPORT int socket(int domain, int type, int protocol)
@@ -433,28 +465,45 @@ TZ_EXPORT int socket(int domain, int type, int protocol)
 	return tz_next_socket()(domain, type, protocol);
 }
 
+/* @rc is what sending has returned. Of other sockets that, and errno, are left alone. */
+static __attribute__((noinline)) ssize_t
+refused(int fd, const struct iovec *iov, size_t num, ssize_t rc)
+{
+	struct answer a = { .fd = fd };
+
+	if (!tz_have_tree() || !read_secret(fd, a.secret)) {
+		errno = ECONNREFUSED;
+		return rc;
+	}
+	return ask_vec(&a, iov, num);
+}
+
+static inline bool is_refused(ssize_t rc)
+{
+	return __builtin_expect(rc < 0, 0) && errno == ECONNREFUSED;
+}
+
 TZ_EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+	ssize_t rc = tz_next_send()(fd, buf, len, flags);
 
-	if (is_ours(fd))
-		return ask_vec(fd, &iov, 1);
-	return tz_next_send()(fd, buf, len, flags);
+	return is_refused(rc) ? refused(fd, &iov, 1, rc) : rc;
 }
 
 TZ_EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags,
 			 __CONST_SOCKADDR_ARG addr, socklen_t addrlen)
 {
 	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+	ssize_t rc = tz_next_sendto()(fd, buf, len, flags, addr, addrlen);
 
-	if (is_ours(fd))
-		return ask_vec(fd, &iov, 1);
-	return tz_next_sendto()(fd, buf, len, flags, addr, addrlen);
+	return is_refused(rc) ? refused(fd, &iov, 1, rc) : rc;
 }
 
 TZ_EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	if (is_ours(fd))
-		return ask_vec(fd, msg->msg_iov, msg->msg_iovlen);
-	return tz_next_sendmsg()(fd, msg, flags);
+	ssize_t rc = tz_next_sendmsg()(fd, msg, flags);
+
+	return is_refused(rc) ? refused(fd, msg->msg_iov, msg->msg_iovlen, rc) :
+				rc;
 }
