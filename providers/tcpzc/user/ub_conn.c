@@ -42,12 +42,17 @@ static void ub_conn_drain(int fd)
 			break;
 }
 
-/* Unlike a close with SO_LINGER this works while a child has a copy of @fd. */
+/*
+ * Unlike a close with SO_LINGER this works while a child has a copy of @fd. Where it is
+ * forbidden (a sandbox) the close that follows resets.
+ */
 void ub_conn_cut(int fd)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	struct linger linger = { .l_onoff = 1 };
 
-	connect(fd, &none, sizeof(none));
+	if (connect(fd, &none, sizeof(none)))
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 /*
