@@ -39,10 +39,11 @@ class Kernel(Bed):
                 continue
             try:
                 self.delete(path, side)
-            except RuntimeError:
-                # One whose interface has just gone goes by itself.
-                if os.path.exists(f"/sys/class/infiniband/{name}"):
-                    raise
+            except RuntimeError as error:
+                # One whose interface has just gone goes by itself; rdma does not know
+                # it any more while its queue pairs wait for their peers.
+                until(lambda name=name: not os.path.exists(f"/sys/class/infiniband/{name}"),
+                      str(error), limit=START)
 
     def device(self, path, side):
         return self.names[path, side]
